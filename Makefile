@@ -1,0 +1,45 @@
+# The project's commands. `make run` and `make test` need Python 3.13 and make, and set up all the rest.
+
+PYTHON ?= python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format protos clean
+
+help:  ## List these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(READY)  ## Start everything on loopback, score a sample photograph, keep serving (Ctrl-C ends it)
+	@$(BIN)/python -m devstack up
+
+test: $(READY)  ## Run every test
+	@$(BIN)/python -m pytest
+
+lint: $(READY)  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY)  ## Put the code into its form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+protos: $(READY)  ## Generate the Python code of protos/ again
+	@$(BIN)/python -m devstack.generate_protos
+
+clean:  ## Remove the virtual environment and the local stack's state
+	rm -rf $(VENV) .devstack
+
+# The stamp is written last, so an interrupted set-up starts again.
+$(READY): requirements.txt requirements-dev.txt requirements-photos.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || { \
+	  echo "Python 3.13 is needed and '$(PYTHON)' is not it." \
+	       "Install it (python.org, pyenv install 3.13, uv python install 3.13)" \
+	       "or name yours: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; a minute or two) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-photos.txt
+	@touch $(READY)

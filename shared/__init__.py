@@ -1,0 +1,1 @@
+"""What the triggers share. Nothing here imports a trigger or ``azure.functions``."""
