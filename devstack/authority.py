@@ -1,6 +1,6 @@
 """A development certificate authority, and the leaf certificates that it issues."""
 
-import datetime
+import datetime as dt
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 # Certificates start a little in the past, as public authorities do, for clocks that are behind.
-_BACKDATE = datetime.timedelta(minutes=5)
+_BACKDATE = dt.timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Authority:
             decipher_only=False,
         )
         builder = (
-            _builder(subject, subject, key.public_key(), datetime.timedelta(days=3650), None)
+            _builder(subject, subject, key.public_key(), dt.timedelta(days=3650), None)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
         )
@@ -89,12 +89,12 @@ class Authority:
         self,
         names: Sequence[str] = LOOPBACK_NAMES,
         *,
-        valid_for: datetime.timedelta = datetime.timedelta(days=90),
-        not_before: datetime.datetime | None = None,
+        valid_for: dt.timedelta = dt.timedelta(days=90),
+        not_before: dt.datetime | None = None,
     ) -> Issued:
         """Issue a leaf certificate for ``names`` (DNS names and IP addresses), for use by a server.
 
-        ``not_before`` lies five minutes in the past when left out; ``valid_for`` counts from now or from it, so
+        ``not_before`` lies five minutes in the past when left out; ``valid_for`` counts from it, so
         that a negative one, or one in the past, gives an expired certificate.
         """
         key = ec.generate_private_key(ec.SECP256R1())
@@ -123,10 +123,10 @@ def _builder(
     issuer: x509.Name,
     subject: x509.Name,
     key: ec.EllipticCurvePublicKey,
-    valid_for: datetime.timedelta,
-    not_before: datetime.datetime | None,
+    valid_for: dt.timedelta,
+    not_before: dt.datetime | None,
 ) -> x509.CertificateBuilder:
-    start = not_before or datetime.datetime.now(datetime.UTC)
+    start = not_before or dt.datetime.now(dt.UTC)
     end = start + valid_for
     return (
         x509.CertificateBuilder()
