@@ -1,0 +1,82 @@
+"""Answers as HTTP: JSON, problem documents (RFC 9457), and the headers that every answer carries."""
+
+import json
+import math
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import azure.functions as func
+
+from shared.errors import GatewayError, InternalError
+from shared.telemetry import log
+
+PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
+
+_HEADERS: Mapping[str, str] = {
+    # An answer is about one upload, at one time.
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def json_answer(
+    body: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """An ``application/json`` answer."""
+    return _answer(body, "application/json", status, headers)
+
+
+def problem_answer(error: GatewayError, request_id: str) -> func.HttpResponse:
+    """An ``application/problem+json`` answer that tells the error's cause and remedy."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    body = {**problem(error), "request_id": request_id}
+    return _answer(body, "application/problem+json", error.status, headers)
+
+
+def problem(error: GatewayError) -> dict[str, object]:
+    """The members of an error's problem document; ``remedy`` is an extension, as are the error's own members."""
+    document: dict[str, object] = {
+        "type": PROBLEM_TYPE + error.slug,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if error.remedy:
+        document["remedy"] = error.remedy
+    return {**error.members, **document}
+
+
+async def answered(
+    request_id: str, work: Callable[[], Awaitable[func.HttpResponse]], *, name: str
+) -> func.HttpResponse:
+    """Run a trigger's work; an error becomes a problem document, and a line in the log."""
+    try:
+        return await work()
+    except GatewayError as error:
+        if error.status >= 500:
+            log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
+        return problem_answer(error, request_id)
+    except Exception as fault:  # no fault of ours may reach the host, which answers with nothing
+        log.error("%s %s: internal-error %s", name, request_id, _place(fault))  # without its stack trace
+        return problem_answer(InternalError("An unexpected fault stopped the request."), request_id)
+
+
+def _answer(
+    body: Mapping[str, object], mimetype: str, status: int, headers: Mapping[str, str] | None
+) -> func.HttpResponse:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
+    data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
+    return func.HttpResponse(data, status_code=status, mimetype=mimetype, headers={**_HEADERS, **(headers or {})})
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _place(fault: Exception) -> str:
+    """The kind of a fault and where it arose: enough to find it, and nothing of what was being handled."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
+    return f"{type(fault).__name__} at {where}"

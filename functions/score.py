@@ -1,0 +1,46 @@
+"""POST /api/score and /api/services/{service}/score: images in, labels out."""
+
+import azure.functions as func
+
+from functions.answers import answered, json_answer
+from functions.uploads import ranking, start_call, uploads
+from shared.gateway import gateway
+from shared.scoring.types import Prediction
+
+blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
+
+
+@blueprint.route("api/score", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def score(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Score images with the default service."""
+    return await _answer(req, context, None)
+
+
+@blueprint.route("api/services/{service}/score", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def score_with_service(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Score images with the service that the address names."""
+    return await _answer(req, context, req.route_params["service"])
+
+
+async def _answer(req: func.HttpRequest, context: func.Context, name: str | None) -> func.HttpResponse:
+    return await answered(context.invocation_id, lambda: _score(req, context, name), name="score")
+
+
+async def _score(req: func.HttpRequest, context: func.Context, name: str | None) -> func.HttpResponse:
+    service = gateway().service(name)
+    call = start_call(req, context, service.settings.deadline_seconds)
+    predictions = await service.scorer.score(uploads(req), ranking(req.params), call)
+    body = {
+        "service": service.settings.name,
+        "model": service.settings.model,
+        "request_id": call.request_id,
+        "predictions": [_prediction(one) for one in predictions],
+    }
+    return json_answer(body, headers={"Server-Timing": call.timings.server_timing()})
+
+
+def _prediction(one: Prediction) -> dict[str, object]:
+    body: dict[str, object] = {"file": one.file, "labels": [label._asdict() for label in one.labels]}
+    if one.scores is not None:
+        body["scores"] = one.scores
+    return body

@@ -1,0 +1,136 @@
+"""One service as the gateway uses it: the live channel, the current key, and what to do when either is refused."""
+
+import time
+
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from protos.health_pb2 import HealthCheckResponse
+from shared.errors import KeysRefused
+from shared.fpga.causes import cause, is_about_trust
+from shared.fpga.channels import CONNECT_SECONDS, Channel, ChannelSlot, Endpoint
+from shared.settings import ServiceSettings
+from shared.telemetry import CREDENTIALS, PREDICT, WAIT, Call
+from shared.trust.credentials import CredentialCache, Credentials
+
+
+class Predictor:
+    """Calls one inference service.
+
+    ``credentials`` is None for a service without TLS: such a one is never sent a key.
+    """
+
+    # _accepted  the key that the service took last; tried first as long as the snapshot holds it
+
+    def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
+        self.credentials = credentials
+        self._slot = ChannelSlot(Endpoint.of(service))
+        self._accepted: str | None = None
+
+    async def predict(self, request: bytes, call: Call) -> bytes:
+        """Score a serialized PredictRequest; the answer is a serialized PredictResponse.
+
+        A refused key is answered by the other one, then by fresh ones from Key Vault; an untrusted certificate by
+        fresh pins. Nothing else is tried twice.
+
+        Raises:
+            GatewayError: the cause, as the service, the network or Key Vault gave it.
+        """
+        with call.timings.measure(CREDENTIALS):
+            credentials = None if self.credentials is None else await self.credentials.current()
+        try:
+            return await self._attempt(request, credentials, self._first_key(credentials), call)
+        except AioRpcError as error:
+            if credentials is None:
+                raise cause(error) from error
+            if error.code() is StatusCode.UNAUTHENTICATED:
+                return await self._with_other_keys(request, credentials, call)
+            if is_about_trust(error):
+                return await self._with_fresh_pins(request, credentials, call, error)
+            raise cause(error) from error
+
+    async def connect(self) -> None:
+        """Fetch the credentials and connect, so that the first request need not.
+
+        Raises:
+            GatewayError: the credentials cannot be had, or the service does not answer; the cause.
+        """
+        await self.health(Call("warm-up", time.monotonic() + CONNECT_SECONDS))
+
+    async def health(self, call: Call) -> str:
+        """The service's own word on its health, in lower case; ``unknown`` where it does not offer the protocol.
+
+        Raises:
+            GatewayError: it cannot be asked; the cause.
+        """
+        credentials = None if self.credentials is None else await self.credentials.current()
+        try:
+            with self._slot.lease(None if credentials is None else credentials.pins) as channel:
+                await channel.connected(call.remaining)
+                answer = await channel.health(self._first_key(credentials), call)
+        except AioRpcError as error:
+            if error.code() is StatusCode.UNIMPLEMENTED:
+                return "unknown"
+            raise cause(error) from error
+        return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(answer).status).lower()
+
+    @property
+    def channel_state(self) -> str:
+        return self._slot.state
+
+    async def close(self) -> None:
+        await self._slot.close()
+
+    def __repr__(self) -> str:
+        return f"<Predictor {self._slot!r} {self.credentials!r}>"
+
+    def _first_key(self, credentials: Credentials | None) -> str | None:
+        if credentials is None:
+            return None
+        return self._accepted if self._accepted in credentials.keys else credentials.primary_key
+
+    async def _attempt(self, request: bytes, credentials: Credentials | None, key: str | None, call: Call) -> bytes:
+        with self._slot.lease(None if credentials is None else credentials.pins) as channel:
+            if channel.state != "ready":
+                with call.timings.measure(WAIT):
+                    await channel.connected(call.remaining)
+            return await self._send(channel, request, key, call)
+
+    async def _send(self, channel: Channel, request: bytes, key: str | None, call: Call) -> bytes:
+        with call.timings.measure(PREDICT):
+            answer = await channel.predict(request, key, call)
+        self._accepted = key
+        return answer
+
+    async def _with_other_keys(self, request: bytes, credentials: Credentials, call: Call) -> bytes:
+        """The keys of the snapshot that were not tried, then those of a newer one."""
+        tried = {self._first_key(credentials)}
+        refusal: AioRpcError | None = None
+        for _ in range(2):
+            for key in (key for key in credentials.keys if key not in tried):
+                tried.add(key)
+                try:
+                    return await self._attempt(request, credentials, key, call)
+                except AioRpcError as error:
+                    if error.code() is not StatusCode.UNAUTHENTICATED:
+                        raise cause(error) from error
+                    refusal = error
+            credentials = await self._newer(credentials, call)
+        raise KeysRefused("The service accepts neither the primary nor the secondary key.") from refusal
+
+    async def _with_fresh_pins(self, request: bytes, credentials: Credentials, call: Call, error: AioRpcError) -> bytes:
+        fresh = await self._newer(credentials, call)
+        with call.timings.measure(WAIT):
+            renewed = fresh.pins != credentials.pins and await self._slot.renew(fresh.pins)
+        if not renewed:
+            raise cause(error) from error
+        try:
+            return await self._attempt(request, fresh, self._first_key(fresh), call)
+        except AioRpcError as again:
+            raise cause(again) from again
+
+    async def _newer(self, credentials: Credentials, call: Call) -> Credentials:
+        if self.credentials is None:
+            return credentials
+        with call.timings.measure(CREDENTIALS):
+            return await self.credentials.newer_than(credentials)

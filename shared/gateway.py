@@ -1,0 +1,166 @@
+"""The composition root: builds what a worker needs, once, at the first use.
+
+A worker has no start and no stop hook, and an exception while the app is imported leaves it without any function. So
+importing this module costs next to nothing and cannot fail; the first call reads the settings and brings in the rest.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared import settings
+from shared.errors import GatewayError, UnknownService
+from shared.settings import ServiceSettings, Settings, Tls
+from shared.telemetry import Call, log
+
+if TYPE_CHECKING:
+    from shared.fpga.predictor import Predictor
+    from shared.scoring.scorer import Scorer
+    from shared.trust.vault import Vault
+
+# How long the health of one service may take to be told, in seconds.
+HEALTH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service with all that it takes to score with it."""
+
+    settings: ServiceSettings
+    predictor: "Predictor"
+    scorer: "Scorer"
+
+
+class Gateway:
+    """Everything that one worker holds; belongs to one event loop, as its channels do."""
+
+    def __init__(self, config: Settings) -> None:
+        # The heavy imports wait for the first use: a cold start answers its health before it can score.
+        from shared.scoring.scorer import Scorer  # noqa: PLC0415
+
+        self.settings = config
+        self._decoders = ThreadPoolExecutor(os.cpu_count(), "decode")
+        self._vault_readers = ThreadPoolExecutor(6, "vault")
+        self._vault: Vault | None = None
+        self._vault_lock = threading.Lock()
+        self._services: dict[str, Service] = {}
+        for name, service in config.services.items():
+            predictor = self._predictor(service)
+            scorer = Scorer(service, config.limits, predictor.predict, self._decoders)
+            self._services[name] = Service(service, predictor, scorer)
+
+    def service(self, name: str | None) -> Service:
+        """The service of that name; the default one for None.
+
+        Raises:
+            UnknownService: there is none.
+        """
+        found = self._services.get(name or self.settings.default_service)
+        if found is None:
+            raise UnknownService(f"The gateway has no service {name!r}.", services=sorted(self._services))
+        return found
+
+    async def connect(self) -> None:
+        """Fetch all credentials and connect to all services; what fails is logged, and tried again by requests."""
+        names = list(self._services)
+        results = await asyncio.gather(
+            *(self._services[name].predictor.connect() for name in names), return_exceptions=True
+        )
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, GatewayError):
+                log.warning("service %s is not ready: %s %s", name, result.slug, result.detail)
+            elif isinstance(result, BaseException):
+                raise result
+
+    async def health(self) -> Mapping[str, "ServiceHealth"]:
+        """The state of each service, asked of all at the same time."""
+        states = await asyncio.gather(*(self._health_of(service) for service in self._services.values()))
+        return dict(zip(self._services, states, strict=True))
+
+    async def close(self) -> None:
+        for service in self._services.values():
+            await service.predictor.close()
+        self._decoders.shutdown(wait=False)
+        self._vault_readers.shutdown(wait=False)
+        if self._vault is not None:
+            self._vault.close()
+
+    def _predictor(self, service: ServiceSettings) -> "Predictor":
+        from shared.fpga.predictor import Predictor  # noqa: PLC0415
+        from shared.trust.credentials import CredentialCache, CredentialReader  # noqa: PLC0415
+
+        vault = self.settings.vault
+        if service.tls is not Tls.REQUIRED or vault is None:
+            return Predictor(service, None)
+        reader = CredentialReader(service, self._read_secret, self._vault_readers)
+        return Predictor(service, CredentialCache(reader, refresh_seconds=vault.refresh_seconds))
+
+    def _read_secret(self, name: str) -> str:
+        return self._the_vault().read(name)
+
+    def _the_vault(self) -> "Vault":
+        # Made in the thread that first reads a secret: the SDK's import is the longest of all, and must not hold up the
+        # event loop.
+        with self._vault_lock:
+            if self._vault is None:
+                from shared.trust.vault import Vault  # noqa: PLC0415
+
+                assert self.settings.vault is not None  # noqa: S101 - only services with TLS read secrets
+                self._vault = Vault(self.settings.vault)
+            return self._vault
+
+    async def _health_of(self, service: Service) -> "ServiceHealth":
+        predictor = service.predictor
+        problem, told = None, "unknown"
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                told = await predictor.health(Call("health", time.monotonic() + HEALTH_SECONDS))
+        except GatewayError as error:
+            problem = error
+        except TimeoutError:
+            told = "silent"
+        cache = predictor.credentials
+        return ServiceHealth(
+            told=told,
+            channel=predictor.channel_state,
+            credentials_age=None if cache is None else cache.age,
+            stale=cache is not None and cache.problem is not None and cache.age is not None,
+            problem=problem,
+        )
+
+
+@dataclass(frozen=True)
+class ServiceHealth:
+    """What is known of one service now; ``credentials_age`` is in seconds, None where there are none."""
+
+    told: str
+    channel: str
+    credentials_age: float | None
+    stale: bool
+    problem: GatewayError | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be scored with: it says so, or does not speak of its health but was reached."""
+        return self.problem is None and self.told in {"serving", "unknown"}
+
+
+_gateways: dict[asyncio.AbstractEventLoop, Gateway] = {}
+
+
+def gateway() -> Gateway:
+    """The gateway of the running event loop, made at the first call.
+
+    Raises:
+        Misconfigured: the settings cannot be used; each call tells so again.
+    """
+    loop = asyncio.get_running_loop()
+    made = _gateways.get(loop)
+    if made is None:
+        made = _gateways[loop] = Gateway(settings.load(os.environ))
+    return made

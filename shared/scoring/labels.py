@@ -1,0 +1,57 @@
+"""The names of a model's classes, and the ranking of its scores."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.errors import Misconfigured
+from shared.scoring.types import Label, Ranking
+from shared.settings import APP_ROOT
+
+_BUILT_IN = Path(__file__).parent / "labels"
+
+
+@functools.cache
+def load(where: str) -> tuple[str, ...]:
+    """The names in index order: of a list that comes with the gateway (``imagenet``), or of a file of the app's.
+
+    A file is UTF-8 with one name a line; a relative path starts at the app's folder.
+
+    Raises:
+        Misconfigured: there is no such list or file.
+    """
+    built_in = _BUILT_IN / f"{where}.txt"
+    path = built_in if "/" not in where and built_in.is_file() else APP_ROOT / where
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"LABELS is {where!r}, which is neither a list of the gateway's nor a text file."
+        ) from error
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Probabilities of logits, along the last axis; the same shape and dtype."""
+    powers: npt.NDArray[np.float32] = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
+
+
+def rank(scores: npt.NDArray[np.float32], names: tuple[str, ...], how: Ranking) -> list[Label]:
+    """The best classes of one image, best first; among equal scores the lower index first.
+
+    Args:
+        scores: ``[classes]``.
+        names: the classes' names; a class beyond them is named by its index.
+        how: how many, and from which score on.
+    """
+    count = min(how.top or scores.size, scores.size)
+    # Negated, so that a stable sort keeps the lower index first among equals.
+    order = np.argsort(-scores, kind="stable")[:count]
+    return [
+        Label(index, names[index] if index < len(names) else str(index), round(score, 6))
+        for index, score in zip(order.tolist(), scores[order].tolist(), strict=True)
+        if score >= how.threshold
+    ]

@@ -1,0 +1,113 @@
+"""Scores images with one service: prepare, predict, rank.
+
+Each image is a call of its own: the service scores one at a time anyway, so the first is scored while the next is still
+decoded, no message grows with the number of files, and replicas share the work.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.errors import GatewayError, ImageTooLarge, ServiceRejected, TooManyImages
+from shared.scoring import images, labels, tensors
+from shared.scoring.types import Prediction, Ranking, Upload
+from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
+from shared.telemetry import DECODE, Call
+
+type Predict = Callable[[bytes, Call], Awaitable[bytes]]
+
+
+class Scorer:
+    """Scores with one service; ``predict`` sends a serialized PredictRequest and returns the serialized answer."""
+
+    def __init__(self, service: ServiceSettings, limits: Limits, predict: Predict, executor: Executor) -> None:
+        self._service = service
+        self._limits = limits
+        self._predict = predict
+        self._executor = executor
+        self._names = labels.load(service.labels)
+        self._requests = tensors.RequestTemplate(
+            model=service.model, signature=service.signature, input_name=service.input_name
+        )
+
+    async def score(self, uploads: Sequence[Upload], ranking: Ranking, call: Call) -> list[Prediction]:
+        """Score the images, in their order; all or none.
+
+        Raises:
+            GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
+        """
+        self._check(uploads)
+        tasks = [asyncio.ensure_future(self._score_one(upload, ranking, call)) for upload in uploads]
+        try:
+            return await asyncio.gather(*tasks)
+        except GatewayError as error:
+            _name_the_file(error, tasks, uploads)
+            raise
+        finally:
+            # What was not waited for, since another failed or the client went away, must not go on.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _check(self, uploads: Sequence[Upload]) -> None:
+        if len(uploads) > self._limits.images:
+            raise TooManyImages(
+                f"The request holds {len(uploads)} images; {self._limits.images} are allowed.",
+                limit=self._limits.images,
+            )
+        for index, upload in enumerate(uploads):
+            if len(upload.data) > self._limits.image_bytes:
+                raise ImageTooLarge(
+                    f"The image has {len(upload.data)} bytes; {self._limits.image_bytes} are allowed.",
+                    limit=self._limits.image_bytes,
+                    unit="bytes",
+                    file=upload.name,
+                    index=index,
+                )
+
+    async def _score_one(self, upload: Upload, ranking: Ranking, call: Call) -> Prediction:
+        with call.timings.measure(DECODE):
+            request = await self._request(upload.data)
+        try:
+            answer = await self._predict(request, call)
+        except ServiceRejected:
+            await self._blame_the_image(upload.data)
+            raise
+        return self._prediction(upload.name, tensors.scores(answer, self._service.output_name, 1)[0], ranking)
+
+    async def _request(self, data: bytes) -> bytes:
+        if self._service.input_form is InputForm.ENCODED:
+            images.check(data, self._limits.image_pixels)
+            return self._requests.encoded([data])
+        return await self._in_thread(self._tensor_request, data)
+
+    def _tensor_request(self, data: bytes) -> bytes:
+        tensor = images.to_tensor(data, self._service.preprocessing, self._limits.image_pixels)
+        return self._requests.tensor(tensor[np.newaxis])
+
+    async def _blame_the_image(self, data: bytes) -> None:
+        """An encoded image is decoded by the service alone; when that one rejects it, find out whether it is broken."""
+        if self._service.input_form is InputForm.ENCODED:
+            await self._in_thread(images.to_tensor, data, self._service.preprocessing, self._limits.image_pixels)
+
+    async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **kwargs))
+
+    def _prediction(self, file: str, scores: npt.NDArray[np.float32], ranking: Ranking) -> Prediction:
+        if self._service.output_form is OutputForm.LOGITS:
+            scores = labels.softmax(scores)
+        ranked = labels.rank(scores, self._names, ranking)
+        everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
+        return Prediction(file, ranked, everything)
+
+
+def _name_the_file(error: GatewayError, tasks: Sequence[asyncio.Future[Prediction]], uploads: Sequence[Upload]) -> None:
+    """Say which image an error is about, where that makes a difference."""
+    if error.status >= 500 or len(uploads) < 2:
+        return
+    for index, (task, upload) in enumerate(zip(tasks, uploads, strict=True)):
+        if task.done() and not task.cancelled() and task.exception() is error:
+            error.members = {**error.members, "file": upload.name, "index": index}

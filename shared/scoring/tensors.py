@@ -1,0 +1,111 @@
+"""Tensors on the wire: PredictRequest bytes out, scores in.
+
+A request's bytes are assembled by hand around the payload, which is so copied just once: a 600 KB tensor takes some
+tens of microseconds instead of the better part of a millisecond through message objects. The layout is protobuf's wire
+format (https://protobuf.dev/programming-guides/encoding/), the field numbers are TensorFlow's, and a test compares the
+result with what the generated code reads.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from protos.serving_pb2 import ModelSpec, PredictResponse
+from protos.tensor_pb2 import DT_FLOAT, DT_STRING, TensorProto, TensorShapeProto
+from shared.errors import ServiceAnswerInvalid
+
+_VARINT, _LENGTH = 0, 2  # wire types
+
+
+class RequestTemplate:
+    """Makes the PredictRequests of one service: all but the images is the same in each."""
+
+    def __init__(self, *, model: str, signature: str, input_name: str) -> None:
+        spec = ModelSpec(name=model, signature_name=signature).SerializeToString()
+        self._head = _field(1, spec) if spec else b""
+        self._input_name = _field(1, input_name.encode())
+
+    def encoded(self, images: Sequence[bytes]) -> bytes:
+        """A request of image files: ``DT_STRING`` of shape ``[N]``."""
+        parts: list[bytes | memoryview] = [_tensor_head(DT_STRING, (len(images),))]
+        for image in images:
+            parts += [_tag(8, _LENGTH), _varint(len(image)), image]
+        return self._around(parts)
+
+    def tensor(self, images: npt.NDArray[np.float32]) -> bytes:
+        """A request of pixels: ``DT_FLOAT`` of shape ``[N, height, width, 3]``, little-endian."""
+        content = np.ascontiguousarray(images, dtype="<f4").data.cast("B")
+        return self._around([_tensor_head(DT_FLOAT, images.shape), _tag(4, _LENGTH), _varint(len(content)), content])
+
+    def _around(self, tensor: list[bytes | memoryview]) -> bytes:
+        tensor_size = sum(map(len, tensor))
+        value_head = _tag(2, _LENGTH) + _varint(tensor_size)
+        entry_size = len(self._input_name) + len(value_head) + tensor_size
+        entry_head = _tag(2, _LENGTH) + _varint(entry_size)
+        return b"".join([self._head, entry_head, self._input_name, value_head, *tensor])
+
+
+def scores(response: bytes, output_name: str, count: int) -> npt.NDArray[np.float32]:
+    """The scores in a PredictResponse: ``[count, classes]`` float32, all finite.
+
+    Raises:
+        ServiceAnswerInvalid: no such output, another type or shape, or numbers that are none.
+    """
+    try:
+        outputs = PredictResponse.FromString(response).outputs
+    except DecodeError as error:
+        raise ServiceAnswerInvalid("The answer is no PredictResponse.") from error
+    if output_name not in outputs:
+        there = ", ".join(sorted(outputs)) or "none"
+        raise ServiceAnswerInvalid(f"The answer has no output {output_name!r}; it has: {there}.")
+    values = _floats(outputs[output_name])
+    if values.ndim < 2 or values.shape[0] != count or values.size == 0:
+        raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [{count}, classes] is needed.")
+    values = values.reshape(count, -1)
+    if not np.isfinite(values).all():
+        raise ServiceAnswerInvalid("The output holds values that are not numbers (NaN or infinity).")
+    return values
+
+
+def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:
+    if tensor.dtype != DT_FLOAT:
+        raise ServiceAnswerInvalid(f"The output's data type is number {tensor.dtype}; DT_FLOAT (1) is needed.")
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_content:
+        values = np.frombuffer(tensor.tensor_content[: len(tensor.tensor_content) // 4 * 4], dtype="<f4")
+    else:
+        values = np.array(tensor.float_val, dtype=np.float32)
+    wanted = int(np.prod(shape)) if shape and min(shape) >= 0 else -1
+    if values.size == 1 and 1 < wanted <= _MAX_VALUES:
+        return np.full(shape, values[0])
+    if values.size != wanted:
+        raise ServiceAnswerInvalid(f"The output's shape {list(shape)} does not fit its {values.size} values.")
+    return values.reshape(shape)
+
+
+# What a single value may be spread to: far beyond any classifier, far below what would hurt.
+_MAX_VALUES = 1_000_000
+
+
+def _tensor_head(dtype: int, shape: Sequence[int]) -> bytes:
+    dims = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape]).SerializeToString()
+    return _tag(1, _VARINT) + _varint(dtype) + _field(2, dims)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _tag(number, _LENGTH) + _varint(len(payload)) + payload
+
+
+def _tag(number: int, wire_type: int) -> bytes:
+    return _varint(number << 3 | wire_type)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

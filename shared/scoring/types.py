@@ -1,0 +1,36 @@
+"""What scoring takes and gives, without the libraries that it is done with: cheap to import at a cold start."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Upload(NamedTuple):
+    """An image file as it came, and what its sender calls it."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How many labels are wanted (0: all), and from which score on."""
+
+    top: int = 5
+    threshold: float = 0.0
+
+
+class Label(NamedTuple):
+    """One class with its score; ``id`` is its index in the model's output."""
+
+    id: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The result for one image; ``scores`` are all of them in the order of the classes, where all were asked for."""
+
+    file: str
+    labels: list[Label]
+    scores: list[float] | None
