@@ -10,7 +10,7 @@ from shared.errors import Misconfigured
 from shared.scoring.types import Label, Ranking
 from shared.settings import APP_ROOT
 
-_BUILT_IN = Path(__file__).parent / "labels"
+_BUILT_IN = Path(__file__).parent / "label_lists"
 
 
 @functools.cache
