@@ -45,7 +45,7 @@ def problem(error: GatewayError) -> dict[str, object]:
     }
     if error.remedy:
         document["remedy"] = error.remedy
-    return {**error.members, **document}
+    return {**document, **error.members}
 
 
 async def answered(

@@ -1,0 +1,66 @@
+"""Names of classes, and the order of scores."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import Misconfigured
+from shared.scoring.labels import load, rank, softmax
+from shared.scoring.types import Label, Ranking
+
+NAMES = ("ant", "bee", "cat", "dog")
+
+
+def scores(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.array(values, dtype=np.float32)
+
+
+def test_the_best_come_first() -> None:
+    assert rank(scores(0.25, 0.0, 0.5, 0.125), NAMES, Ranking(top=2)) == [Label(2, "cat", 0.5), Label(0, "ant", 0.25)]
+
+
+def test_the_lower_index_comes_first_among_equals() -> None:
+    assert [label.id for label in rank(scores(0.1, 0.4, 0.1, 0.4), NAMES, Ranking(top=3))] == [1, 3, 0]
+
+
+def test_none_lies_below_the_threshold() -> None:
+    assert [label.id for label in rank(scores(0.1, 0.5, 0.4, 0), NAMES, Ranking(threshold=0.45))] == [1]
+    assert [label.id for label in rank(scores(0.1, 0.5, 0.25, 0), NAMES, Ranking(threshold=0.25))] == [1, 2]
+
+
+@pytest.mark.parametrize("top", [0, 4, 999])
+def test_zero_and_more_than_there_are_mean_all(top: int) -> None:
+    assert len(rank(scores(0.1, 0.2, 0.3, 0.4), NAMES, Ranking(top=top))) == 4
+
+
+def test_a_class_without_a_name_is_named_by_its_index() -> None:
+    assert rank(scores(0, 0, 0, 0, 1), NAMES, Ranking(top=1)) == [Label(4, "4", 1.0)]
+
+
+def test_softmax_sums_to_one_and_stands_large_logits() -> None:
+    probabilities = softmax(scores(1000, 1001, -1000))
+
+    assert probabilities.dtype == np.float32
+    assert probabilities.sum() == pytest.approx(1)
+    assert probabilities[1] / probabilities[0] == pytest.approx(np.e, rel=1e-4)
+
+
+def test_the_built_in_list_has_the_classes_of_imagenet() -> None:
+    names = load("imagenet")
+
+    assert len(names) == 1000
+    assert names[967] == "espresso"
+
+
+def test_a_list_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "pets.txt"
+    file.write_text("chat\nchien\npoisson rouge é\n", encoding="utf-8")
+
+    assert load(str(file)) == ("chat", "chien", "poisson rouge é")
+
+
+@pytest.mark.parametrize("where", ["nowhere.txt", "../nowhere", "labels"])
+def test_a_list_that_is_not_there_is_a_wrong_setting(where: str) -> None:
+    with pytest.raises(Misconfigured, match="LABELS"):
+        load(where)

@@ -1,0 +1,117 @@
+"""The bytes of requests and answers, held against the generated code."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protos.serving_pb2 import PredictRequest, PredictResponse
+from protos.tensor_pb2 import DT_FLOAT, DT_INT64, DT_STRING, DataType, TensorProto, TensorShapeProto
+from shared.errors import ServiceAnswerInvalid
+from shared.scoring.tensors import RequestTemplate, scores
+
+BARE = RequestTemplate(model="", signature="", input_name="images")
+
+
+def answer(*, shape: Sequence[int] = (1, 3), dtype: DataType = DT_FLOAT, **values: Any) -> bytes:
+    """A PredictResponse whose output ``out`` is the tensor described."""
+    dims = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
+    return PredictResponse(outputs={"out": TensorProto(dtype=dtype, tensor_shape=dims, **values)}).SerializeToString()
+
+
+def outputs(*names: str) -> bytes:
+    return PredictResponse(outputs={name: TensorProto() for name in names}).SerializeToString()
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000, 2_100_000])
+def test_an_image_file_travels_as_a_string_tensor(size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+
+    request = PredictRequest.FromString(BARE.encoded([data[:size]]))
+
+    assert not request.HasField("model_spec")
+    assert list(request.inputs) == ["images"]
+    tensor = request.inputs["images"]
+    assert tensor.dtype == DT_STRING
+    assert [dim.size for dim in tensor.tensor_shape.dim] == [1]
+    assert list(tensor.string_val) == [data[:size]]
+
+
+def test_several_files_travel_in_their_order() -> None:
+    tensor = PredictRequest.FromString(BARE.encoded([b"a", b"bb", b""])).inputs["images"]
+
+    assert [dim.size for dim in tensor.tensor_shape.dim] == [3]
+    assert list(tensor.string_val) == [b"a", b"bb", b""]
+
+
+def test_pixels_travel_as_little_endian_content() -> None:
+    pixels = np.arange(2 * 224 * 224 * 3, dtype=np.float32).reshape(2, 224, 224, 3)
+
+    tensor = PredictRequest.FromString(BARE.tensor(pixels)).inputs["images"]
+
+    assert tensor.dtype == DT_FLOAT
+    assert [dim.size for dim in tensor.tensor_shape.dim] == [2, 224, 224, 3]
+    np.testing.assert_array_equal(np.frombuffer(tensor.tensor_content, "<f4").reshape(2, 224, 224, 3), pixels)
+    assert not tensor.float_val
+
+
+def test_pixels_in_another_order_of_memory_are_laid_out_anew() -> None:
+    pixels = np.arange(24, dtype=np.float32).reshape(1, 2, 4, 3)[..., ::-1]
+
+    tensor = PredictRequest.FromString(BARE.tensor(pixels)).inputs["images"]
+
+    assert np.frombuffer(tensor.tensor_content, "<f4").tolist() == pixels.ravel().tolist()
+
+
+def test_model_signature_and_input_are_named_as_the_settings_say() -> None:
+    request = PredictRequest.FromString(RequestTemplate(model="m", signature="s", input_name="x" * 200).encoded([b""]))
+
+    assert (request.model_spec.name, request.model_spec.signature_name) == ("m", "s")
+    assert not request.model_spec.HasField("version")
+    assert list(request.inputs) == ["x" * 200]
+    assert not request.output_filter
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"float_val": [0.5, 0.25, 0.25]},
+        {"tensor_content": np.array([0.5, 0.25, 0.25], "<f4").tobytes()},
+        {"float_val": [0.5, 0.25, 0.25], "shape": [1, 1, 1, 3]},
+    ],
+)
+def test_scores_are_read_in_every_form(tensor: dict[str, Any]) -> None:
+    got = scores(answer(**tensor), "out", 1)
+
+    assert got.dtype == np.float32
+    assert got.tolist() == [[0.5, 0.25, 0.25]]
+
+
+def test_a_single_value_fills_the_shape() -> None:
+    assert scores(answer(float_val=[0.25], shape=[2, 4]), "out", 2).tolist() == [[0.25] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (b"\xff\xff\xff", "The answer is no PredictResponse."),
+        (outputs(), "The answer has no output 'out'; it has: none."),
+        (outputs("b", "a"), "it has: a, b."),
+        (answer(dtype=DT_INT64), "The output's data type is number 9; DT_FLOAT (1) is needed."),
+        (answer(float_val=[1, 2]), "The output's shape [1, 3] does not fit its 2 values."),
+        (answer(float_val=[1, 2], shape=[2, 1]), "The output's shape is [2, 1]; [1, classes] is needed."),
+        (answer(float_val=[1, 2, 3], shape=[3]), "The output's shape is [3]; [1, classes] is needed."),
+        (answer(float_val=[1], shape=[1, 10**15]), "does not fit its 1 values."),
+        (answer(float_val=[1], shape=[-1, -1]), "does not fit its 1 values."),
+        (answer(float_val=[], shape=[1, 0]), "The output's shape is [1, 0]; [1, classes] is needed."),
+        (answer(float_val=[], shape=[]), "does not fit its 0 values."),
+        (answer(tensor_content=b"\0" * 11), "does not fit its 2 values."),
+        (answer(float_val=[0, float("nan"), 0]), "not numbers (NaN or infinity)"),
+        (answer(float_val=[0, float("inf"), 0]), "not numbers (NaN or infinity)"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_named(response: bytes, words: str) -> None:
+    with pytest.raises(ServiceAnswerInvalid) as caught:
+        scores(response, "out", 1)
+    assert words in caught.value.detail

@@ -1,0 +1,153 @@
+"""The app settings: what they mean, and how a wrong one is named."""
+
+import dataclasses
+
+import pytest
+
+from shared.errors import Misconfigured
+from shared.settings import ChannelOrder, Identity, InputForm, OutputForm, Tls, load
+
+VAULT = {"KEY_VAULT_URL": "https://my-vault.vault.azure.net"}
+LEAST = {**VAULT, "SERVICES": "cats", "SERVICE__CATS__ADDRESS": "cats.example.com"}
+
+
+def faults(**changes: str) -> str:
+    """What the settings are refused with, LEAST being changed; an empty value stands for a missing setting."""
+    with pytest.raises(Misconfigured) as caught:
+        load({**LEAST, **changes})
+    return caught.value.detail
+
+
+def test_a_service_needs_no_more_than_its_address() -> None:
+    settings = load(LEAST)
+
+    service = settings.services["cats"]
+    assert settings.default_service == "cats"
+    assert (service.address, service.port, service.tls) == ("cats.example.com", 443, Tls.REQUIRED)
+    assert service.primary_key_secret == "cats-primary-key"
+    assert service.secondary_key_secret == "cats-secondary-key"
+    assert service.pins_secret == "cats-pins"
+    assert (service.input_name, service.input_form) == ("images", InputForm.ENCODED)
+    assert (service.output_name, service.output_form) == ("output_alias", OutputForm.PROBABILITIES)
+    assert service.deadline_seconds == 10
+    assert settings.vault is not None
+    assert settings.vault.identity is Identity.MANAGED
+
+
+def test_every_part_of_a_service_can_be_set() -> None:
+    service = load(
+        {
+            **VAULT,
+            "SERVICES": "big-cats",
+            "SERVICE__BIG_CATS__ADDRESS": "10.0.0.4",
+            "SERVICE__BIG_CATS__PORT": "8443",
+            "SERVICE__BIG_CATS__TLS_NAME": "cats.example.com",
+            "SERVICE__BIG_CATS__PRIMARY_KEY_SECRET": "one",
+            "SERVICE__BIG_CATS__SECONDARY_KEY_SECRET": "two",
+            "SERVICE__BIG_CATS__PINS_SECRET": "three",
+            "SERVICE__BIG_CATS__MODEL": "resnet",
+            "SERVICE__BIG_CATS__SIGNATURE": "serving_default",
+            "SERVICE__BIG_CATS__INPUT_NAME": "x",
+            "SERVICE__BIG_CATS__INPUT_FORM": "tensor",
+            "SERVICE__BIG_CATS__IMAGE_SIZE": "299",
+            "SERVICE__BIG_CATS__IMAGE_RESIZE": "320",
+            "SERVICE__BIG_CATS__CHANNEL_MEAN": "103.9, 116.8, 123.7",
+            "SERVICE__BIG_CATS__CHANNEL_SCALE": "1,1,1",
+            "SERVICE__BIG_CATS__CHANNEL_ORDER": "BGR",
+            "SERVICE__BIG_CATS__OUTPUT_NAME": "y",
+            "SERVICE__BIG_CATS__OUTPUT_FORM": "logits",
+            "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
+            "SERVICE__BIG_CATS__DEADLINE_MS": "2500",
+        }
+    ).services["big-cats"]
+
+    values = dataclasses.asdict(service)
+    assert values.pop("preprocessing") == {
+        "size": 299,
+        "resize": 320,
+        "mean": (103.9, 116.8, 123.7),
+        "scale": (1, 1, 1),
+        "order": ChannelOrder.BGR,
+    }
+    assert values == {
+        "name": "big-cats",
+        "address": "10.0.0.4",
+        "port": 8443,
+        "tls": Tls.REQUIRED,
+        "tls_name": "cats.example.com",
+        "primary_key_secret": "one",
+        "secondary_key_secret": "two",
+        "pins_secret": "three",
+        "model": "resnet",
+        "signature": "serving_default",
+        "input_name": "x",
+        "input_form": InputForm.TENSOR,
+        "output_name": "y",
+        "output_form": OutputForm.LOGITS,
+        "labels": "labels/cats.txt",
+        "deadline_seconds": 2.5,
+    }
+
+
+def test_several_services_stand_side_by_side() -> None:
+    settings = load({**LEAST, "SERVICES": "cats, dogs", "SERVICE__DOGS__ADDRESS": "dogs", "DEFAULT_SERVICE": "dogs"})
+
+    assert list(settings.services) == ["cats", "dogs"]
+    assert settings.default_service == "dogs"
+
+
+def test_only_the_plain_words_turn_tls_off_and_then_no_vault_is_needed() -> None:
+    without = {"SERVICES": "cats", "SERVICE__CATS__ADDRESS": "localhost"}
+
+    settings = load({**without, "SERVICE__CATS__TLS": "insecure-no-key-is-sent"})
+
+    assert settings.services["cats"].tls is Tls.INSECURE
+    assert settings.vault is None
+    for value in ("off", "false", "insecure"):
+        assert "SERVICE__CATS__TLS" in faults(SERVICE__CATS__TLS=value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"SERVICES": ""}, "SERVICES lists no service"),
+        ({"SERVICES": "Cats"}, "SERVICES holds 'Cats'; a name is lower-case letters, digits and hyphens"),
+        ({"SERVICES": "cats,cats"}, "SERVICES lists 'cats' twice"),
+        ({"SERVICES": "cats,dogs"}, "SERVICE__DOGS__ADDRESS is missing: the host name or IP address of the service"),
+        ({"DEFAULT_SERVICE": "dogs"}, "DEFAULT_SERVICE is 'dogs', which SERVICES does not list"),
+        ({"KEY_VAULT_URL": ""}, "KEY_VAULT_URL is missing"),
+        ({"KEY_VAULT_URL": "http://vault"}, "KEY_VAULT_URL is no https address"),
+        ({"KEY_VAULT_IDENTITY": "me"}, "KEY_VAULT_IDENTITY is 'me'; it is one of managed, default"),
+        ({"KEY_VAULT_CA_FILE": "nowhere.pem"}, "KEY_VAULT_CA_FILE is 'nowhere.pem', which is no file"),
+        ({"SERVICE__CATS__PORT": "65536"}, "SERVICE__CATS__PORT is '65536'; a whole number from 1 to 65535 is needed"),
+        ({"SERVICE__CATS__PORT": "-1"}, "SERVICE__CATS__PORT is '-1'"),
+        ({"SERVICE__CATS__PORT": "٣"}, "SERVICE__CATS__PORT is '٣'"),
+        ({"SERVICE__CATS__INPUT_FORM": "jpeg"}, "SERVICE__CATS__INPUT_FORM is 'jpeg'; it is one of encoded, tensor"),
+        ({"SERVICE__CATS__CHANNEL_MEAN": "1,2"}, "SERVICE__CATS__CHANNEL_MEAN is '1,2'; three numbers"),
+        ({"SERVICE__CATS__CHANNEL_SCALE": "1,0,1"}, "SERVICE__CATS__CHANNEL_SCALE is '1,0,1'; none of the three"),
+        ({"SERVICE__CATS__IMAGE_RESIZE": "100"}, "SERVICE__CATS__IMAGE_RESIZE is '100'; a whole number from 224"),
+        ({"SERVICE__CATS__DEADLINE_MS": "0"}, "SERVICE__CATS__DEADLINE_MS is '0'"),
+        ({"SERVICE__CATS__ADRESS": "x"}, "SERVICE__CATS__ADRESS is not known"),
+        ({"SERVICE__DOGS__ADDRESS": "x"}, "SERVICE__DOGS__ADDRESS is not known: it is misspelled, or SERVICES"),
+        ({"MAX_IMAGES": "many"}, "MAX_IMAGES is 'many'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_wanted(changes: dict[str, str], words: str) -> None:
+    assert words in faults(**changes)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    detail = faults(SERVICE__CATS__PORT="x", SERVICE__CATS__ADDRESS="", MAX_IMAGES="y")
+
+    assert [part.split()[0] for part in detail.split("; ") if part.isupper() or "__" in part or "MAX" in part] == [
+        "SERVICE__CATS__ADDRESS",
+        "SERVICE__CATS__PORT",
+        "MAX_IMAGES",
+    ]
+
+
+def test_a_secret_put_where_its_name_belongs_is_not_repeated() -> None:
+    detail = faults(SERVICE__CATS__PRIMARY_KEY_SECRET="p4ssw0rd/+=")
+
+    assert "SERVICE__CATS__PRIMARY_KEY_SECRET is no name of a Key Vault secret" in detail
+    assert "p4ssw0rd" not in detail
