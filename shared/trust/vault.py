@@ -5,15 +5,11 @@ start pays for it. Import this module late for the same reason.
 """
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azure.core.credentials import TokenCredential
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-)
-from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.identity import ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
 
 from shared.errors import (
@@ -27,6 +23,9 @@ from shared.errors import (
 )
 from shared.settings import Identity, VaultSettings
 
+if TYPE_CHECKING:
+    from azure.identity import DefaultAzureCredential
+
 # A failure shows at once; whoever reads decides when to try again, and serves the last snapshot meanwhile.
 _QUICK: dict[str, Any] = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5}
 
@@ -39,8 +38,8 @@ class Vault:
     """Reads the latest version of secrets; safe to use from several threads."""
 
     def __init__(self, settings: VaultSettings) -> None:
-        self._credential = _credential(settings)
-        self._client = SecretClient(settings.url, self._credential, **_transport(settings), **_QUICK)
+        self._identity = _Identity(_credential(settings))
+        self._client = SecretClient(settings.url, self._identity, **_transport(settings), **_QUICK)
 
     def read(self, name: str) -> str:
         """The value of a secret's latest version.
@@ -59,15 +58,27 @@ class Vault:
 
     def close(self) -> None:
         self._client.close()
-        close = getattr(self._credential, "close", None)
-        if close:
-            close()
+        self._identity.close()
+
+
+class _Identity:
+    """A credential whose failures are told apart from the vault's."""
+
+    def __init__(self, credential: "ManagedIdentityCredential | DefaultAzureCredential") -> None:
+        self._credential = credential
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        try:
+            return self._credential.get_token(*scopes, **options)
+        except AzureError as error:
+            raise IdentityUnavailable("The identity endpoint gave no token for Key Vault.", retry_after=5) from error
+
+    def close(self) -> None:
+        self._credential.close()
 
 
 def cause(error: AzureError, secret: str) -> GatewayError:
     """What an error of the SDK means, as one of the gateway's own; neither addresses nor bodies are passed on."""
-    if isinstance(error, CredentialUnavailableError | ClientAuthenticationError) and not _from_vault(error):
-        return IdentityUnavailable("No token for Key Vault could be had from the identity endpoint.", retry_after=5)
     if not isinstance(error, HttpResponseError) or error.status_code is None:
         return VaultUnreachable("Key Vault gave no answer.", retry_after=5)
     return _refusal(error, error.status_code, secret)
@@ -87,7 +98,7 @@ def _refusal(error: HttpResponseError, status: int, secret: str) -> GatewayError
             return VaultUnreachable(f"Key Vault answered with status {status}.", retry_after=5)
 
 
-def _credential(settings: VaultSettings) -> TokenCredential:
+def _credential(settings: VaultSettings) -> "ManagedIdentityCredential | DefaultAzureCredential":
     if settings.identity is Identity.DEFAULT:
         # Imported here: it brings in every other credential.
         from azure.identity import DefaultAzureCredential  # noqa: PLC0415
@@ -105,11 +116,6 @@ def _transport(settings: VaultSettings) -> dict[str, Any]:
         # The challenge names the real vaults' domain, which a loopback address is not part of.
         options["verify_challenge_resource"] = False
     return options
-
-
-def _from_vault(error: AzureError) -> bool:
-    response = getattr(error, "response", None)
-    return response is not None and "/secrets/" in str(getattr(response.request, "url", ""))
 
 
 def _inner_code(error: HttpResponseError) -> str:

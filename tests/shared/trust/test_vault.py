@@ -1,0 +1,175 @@
+"""Key Vault's refusals, each told by its cause: the real SDK, a real vault, a real identity endpoint."""
+
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devstack import tokens
+from devstack.authority import Authority
+from devstack.vault import VaultStore
+from shared import errors
+from shared.errors import GatewayError
+from shared.settings import VaultSettings
+from shared.trust.vault import Vault
+from tests.devstack.processes import Running
+
+HEADER = "test-header"
+
+
+class Stack:
+    """The running vault and identity endpoint."""
+
+    def __init__(self, vault: str, identity: str, ca: Path, signing_key: bytes) -> None:
+        self.vault = vault
+        self.identity = identity
+        self.ca = ca
+        self._key = signing_key
+
+    def fault(self, **fault: object) -> None:
+        token = tokens.issue(self._key, resource="https://vault.azure.net", now=time.time()).value
+        trusted = ssl.create_default_context(cafile=str(self.ca))
+        with httpx.Client(verify=trusted, trust_env=False, headers={"Authorization": f"Bearer {token}"}) as client:
+            url = f"{self.vault}/_devstack/faults"
+            response = client.put(url, json=fault) if fault else client.delete(url)
+            assert response.is_success, response.text
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("vault")
+    authority = Authority.create()
+    authority.save(folder)
+    leaf = authority.issue()
+    (folder / "leaf.pem").write_bytes(leaf.chain)
+    (folder / "leaf.key").write_bytes(leaf.key)
+    key = secrets.token_bytes(32)
+    (folder / "signing.key").write_bytes(key)
+    store = VaultStore(folder / "secrets")
+    store.set("cats-key", "the old value")
+    store.set("cats-key", "the value")
+    store.set("sleeping", "x", enabled=False)
+    identity = Running(
+        "devstack.identity",
+        *("--port", "0", "--signing-key", folder / "signing.key", "--header", HEADER),
+        log=folder / "identity.log",
+    )
+    vault = Running(
+        "devstack.vault",
+        *("--folder", folder / "secrets", "--port", "0", "--signing-key", folder / "signing.key"),
+        *("--certificate", folder / "leaf.pem", "--key", folder / "leaf.key"),
+        log=folder / "vault.log",
+    )
+    with identity, vault:
+        yield Stack(vault.address, identity.address, folder / "ca.pem", key)
+
+
+@pytest.fixture
+def connect(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Vault]]:
+    """Makes the gateway's reader of the vault; arguments change where it looks."""
+    made: list[Vault] = []
+
+    def vault(
+        url: str = stack.vault, identity: str = stack.identity, header: str = HEADER, ca: Path = stack.ca
+    ) -> Vault:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", identity)
+        monkeypatch.setenv("IDENTITY_HEADER", header)
+        made.append(Vault(VaultSettings(url, ca_file=str(ca))))
+        return made[-1]
+
+    yield vault
+    for one in made:
+        one.close()
+    stack.fault()
+
+
+def unused() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def refusal(vault: Vault, name: str = "cats-key") -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        vault.read(name)
+    # What a client or a log may see holds neither an address nor anything of a token.
+    assert "127.0.0.1" not in caught.value.detail
+    assert "eyJ" not in caught.value.detail
+    return caught.value
+
+
+def test_the_latest_version_is_read(connect: Callable[..., Vault]) -> None:
+    vault = connect()
+
+    assert [vault.read("cats-key") for _ in range(3)] == ["the value"] * 3
+
+
+def test_a_missing_secret(connect: Callable[..., Vault]) -> None:
+    error = refusal(connect(), "dogs-key")
+
+    assert isinstance(error, errors.SecretMissing)
+    assert error.members == {"secret": "dogs-key"}
+
+
+def test_a_disabled_secret(connect: Callable[..., Vault]) -> None:
+    assert isinstance(refusal(connect(), "sleeping"), errors.SecretDisabled)
+
+
+def test_a_vault_that_throttles_says_when_to_come_back(stack: Stack, connect: Callable[..., Vault]) -> None:
+    stack.fault(mode="throttle", retry_after=7)
+
+    error = refusal(connect())
+
+    assert isinstance(error, errors.VaultThrottled)
+    assert error.retry_after == 7
+
+
+def test_a_vault_that_forbids(stack: Stack, connect: Callable[..., Vault]) -> None:
+    stack.fault(mode="forbid")
+
+    assert isinstance(refusal(connect()), errors.VaultForbidden)
+
+
+def test_a_vault_that_fails(stack: Stack, connect: Callable[..., Vault]) -> None:
+    stack.fault(mode="error")
+
+    error = refusal(connect())
+
+    assert isinstance(error, errors.VaultUnreachable)
+    assert error.detail == "Key Vault answered with status 500."
+
+
+def test_a_vault_that_is_away(connect: Callable[..., Vault]) -> None:
+    assert isinstance(refusal(connect(f"https://localhost:{unused()}")), errors.VaultUnreachable)
+
+
+def test_a_vault_with_a_certificate_of_a_stranger(connect: Callable[..., Vault], tmp_path: Path) -> None:
+    Authority.create().save(tmp_path)
+
+    assert isinstance(refusal(connect(ca=tmp_path / "ca.pem")), errors.VaultUnreachable)
+
+
+def test_an_identity_endpoint_that_is_away(connect: Callable[..., Vault]) -> None:
+    error = refusal(connect(identity=f"http://127.0.0.1:{unused()}/msi/token"))
+
+    assert isinstance(error, errors.IdentityUnavailable)
+
+
+def test_an_identity_endpoint_that_refuses(connect: Callable[..., Vault]) -> None:
+    assert isinstance(refusal(connect(header="wrong")), errors.IdentityUnavailable)
+
+
+def test_no_identity_at_all(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Away from Azure, with nothing set, the SDK looks for a virtual machine's endpoint; name an unused one.
+    monkeypatch.delenv("IDENTITY_ENDPOINT", raising=False)
+    monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"http://127.0.0.1:{unused()}")
+    vault = Vault(VaultSettings(stack.vault, ca_file=str(stack.ca)))
+
+    assert isinstance(refusal(vault), errors.IdentityUnavailable)
+    vault.close()
