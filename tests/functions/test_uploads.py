@@ -1,0 +1,166 @@
+"""What a request's body, query and headers mean."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from functions.uploads import ranking, start_call, uploads
+from shared import errors
+from shared.errors import GatewayError
+from shared.scoring.types import Ranking, Upload
+
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
+
+
+def request(body: bytes, content_type: str | None, **headers: str) -> func.HttpRequest:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content_type is not None:
+        given["Content-Type"] = content_type
+    return func.HttpRequest("POST", "http://localhost/api/score", headers=given, body=body)
+
+
+def form(*parts: bytes, end: bytes = f"--{BOUNDARY}--\r\n".encode()) -> func.HttpRequest:
+    body = b"".join(f"--{BOUNDARY}\r\n".encode() + part + b"\r\n" for part in parts) + end
+    return request(body, f"multipart/form-data; boundary={BOUNDARY}")
+
+
+def part(data: bytes, disposition: str = 'form-data; name="file"; filename="a.jpg"') -> bytes:
+    return f"Content-Disposition: {disposition}\r\nContent-Type: image/jpeg\r\n\r\n".encode() + data
+
+
+def document(content: Any) -> func.HttpRequest:
+    return request(json.dumps(content).encode(), "application/json; charset=utf-8")
+
+
+def refusal(given: func.HttpRequest) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        uploads(given)
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "IMAGE/HEIC", "image/*", "application/octet-stream"])
+def test_a_raw_body_is_one_image(kind: str) -> None:
+    assert uploads(request(b"bytes", kind)) == [Upload("body", b"bytes")]
+
+
+def test_a_form_holds_files_whatever_their_fields_are_called() -> None:
+    given = form(
+        part(b"one"),
+        part(b"two\r\nlines\r\n", 'form-data; name="other"; filename="b c.png"'),
+        part(b"three", "form-data; name=x; filename*=UTF-8''%C3%A9t%C3%A9.jpg"),
+    )
+
+    assert uploads(given) == [
+        Upload("a.jpg", b"one"),
+        Upload("b c.png", b"two\r\nlines\r\n"),
+        Upload("été.jpg", b"three"),
+    ]
+
+
+def test_a_large_file_in_a_form_arrives_whole() -> None:
+    data = bytes(range(256)) * 20_000
+
+    assert uploads(form(part(data), part(b"x"))) == [Upload("a.jpg", data), Upload("a.jpg", b"x")]
+
+
+def test_json_holds_base64() -> None:
+    text = base64.b64encode(b"bytes").decode()
+
+    given = document({"images": [{"b64": text}, {"b64": f"data:image/png;base64,{text}", "name": "cat.png"}]})
+
+    assert uploads(given) == [Upload("images[0]", b"bytes"), Upload("cat.png", b"bytes")]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        (request(b"", "image/png"), errors.EmptyBody, "The request's body is empty."),
+        (request(b"", None), errors.EmptyBody, "The request's body is empty."),
+        (request(b"", "image/png", Transfer_Encoding="chunked"), errors.LengthRequired, "The upload is chunked"),
+        (request(b"x", None), errors.UnsupportedContentType, "The Content-Type is missing."),
+        (request(b"x", "text/plain"), errors.UnsupportedContentType, "The Content-Type is 'text/plain'."),
+        (request(b"x", "application/x-www-form-urlencoded"), errors.UnsupportedContentType, "x-www-form"),
+        (request(b"x", "multipart/form-data"), errors.MalformedMultipart, "names no boundary"),
+        (request(b"nothing of a form", f"multipart/form-data; boundary={BOUNDARY}"), errors.MalformedMultipart, "form"),
+        (form(), errors.EmptyBody, "The request holds no image."),
+        (form(part(b"one"), end=b""), errors.MalformedMultipart, "ends in the middle"),
+        (form(part(b"one"), end=b"--"), errors.MalformedMultipart, "ends in the middle"),
+        (form(b"Content-Type: image/png\r\n\r\nx"), errors.MalformedMultipart, "not well-formed"),
+        (form(part(b"5", 'form-data; name="top"')), errors.PartWithoutFile, "The part 'top' has no file name."),
+        (form(part(b"one"), part(b"")), errors.EmptyBody, "The file 'a.jpg' is empty."),
+        (request(b"{", "application/json"), errors.MalformedJson, "no JSON"),
+        (request(b"\xff", "application/json"), errors.MalformedJson, "no JSON"),
+        (request(b"[" * 100_000, "application/json"), errors.MalformedJson, "no JSON"),
+        (document([]), errors.MalformedJson, "The JSON has no list 'images'."),
+        (document({"image": 1}), errors.MalformedJson, "The JSON has no list 'images'."),
+        (document({"images": {}}), errors.MalformedJson, "The JSON has no list 'images'."),
+        (document({"images": []}), errors.EmptyBody, "The request holds no image."),
+        (document({"images": ["x"]}), errors.MalformedJson, "images[0] has no text 'b64'."),
+        (document({"images": [{"b64": 5}]}), errors.MalformedJson, "images[0] has no text 'b64'."),
+        (document({"images": [{"b64": "!"}]}), errors.MalformedBase64, "images[0].b64 is not base64."),
+        (document({"images": [{"b64": "abc"}]}), errors.MalformedBase64, "images[0].b64 is not base64."),
+        (document({"images": [{"b64": "é"}]}), errors.MalformedBase64, "images[0].b64 is not base64."),
+        (document({"images": [{"b64": ""}]}), errors.EmptyBody, "The file 'images[0]' is empty."),
+    ],
+)
+def test_a_body_that_cannot_be_used_is_named(given: func.HttpRequest, kind: type[GatewayError], words: str) -> None:
+    error = refusal(given)
+
+    assert type(error) is kind
+    assert words in error.detail
+
+
+def test_the_query_says_how_many_labels_and_how_good() -> None:
+    assert ranking({}) == Ranking(5, 0.0)
+    assert ranking({"top": "0", "threshold": "0.5", "code": "x"}) == Ranking(0, 0.5)
+    assert ranking({"top": "1000", "threshold": "1e-3"}) == Ranking(1000, 0.001)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({"top": value} for value in ("-1", "1.5", "five", "+5", " 5", "٣", "9" * 5000, "0x5", "1_0")),
+        *({"threshold": value} for value in ("-0.1", "1.1", "nan", "inf", "half", "9" * 5000)),
+    ],
+    ids=str,
+)
+def test_a_query_value_out_of_range_is_named(query: dict[str, str]) -> None:
+    with pytest.raises(errors.InvalidParameter) as caught:
+        ranking(query)
+
+    [name] = query
+    assert caught.value.members["parameter"] == name
+    assert len(caught.value.detail) < 100
+
+
+class Context:
+    """What the worker hands a function, as far as it is read here."""
+
+    class Trace:
+        trace_parent = ""
+        trace_state = ""
+
+    def __init__(self) -> None:
+        self.invocation_id = "an-id"
+        self.trace_context = self.Trace()
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_hosts_trace_goes_on_and_else_the_clients() -> None:
+    context: Any = Context()
+    given = request(b"", None, traceparent=PARENT, tracestate="a=b")
+
+    call = start_call(given, context, 2)
+    assert (call.request_id, call.traceparent, call.tracestate) == ("an-id", PARENT, "a=b")
+    assert 1 < call.deadline - time.monotonic() <= 2
+
+    context.trace_context.trace_parent = PARENT.replace("-01", "-00")
+    context.trace_context.trace_state = "c=d"
+    call = start_call(given, context, 2)
+    assert (call.traceparent, call.tracestate) == (PARENT.replace("-01", "-00"), "c=d")
