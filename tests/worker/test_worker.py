@@ -57,7 +57,7 @@ def test_the_worker_indexes_and_invokes_the_app(stack: Stack, messages: Path) ->
         "headers": {"content-type": "image/png"},
     }
     second = {**score, "id": "second", "function": "score_with_service", "params": {"service": "imagenet-tensor"}}
-    requests = [
+    requests: list[dict[str, Any]] = [
         {**score, "body": image, "query": {"top": "1"}},
         {**second, "body": image, "query": {"top": "1"}},
         {**score, "id": "third"},
@@ -84,7 +84,7 @@ def test_the_worker_indexes_and_invokes_the_app(stack: Stack, messages: Path) ->
 
 
 def test_wrong_settings_are_named_to_every_request(messages: Path) -> None:
-    requests = [
+    requests: list[dict[str, Any]] = [
         {
             "id": "first",
             "function": "score",

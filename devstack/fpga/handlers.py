@@ -1,0 +1,166 @@
+"""The gRPC methods of a service: let the caller in, read, check, score, answer.
+
+Messages arrive and leave as bytes, so that a call without a key costs no parsing, and an answer is written in the
+quick way of :mod:`devstack.fpga.responses`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from devstack.fpga import requests, responses
+from devstack.fpga.access import KeyRing
+from devstack.fpga.calls import Calls
+from devstack.fpga.engines import Engine
+from devstack.fpga.faults import FaultSwitch
+from devstack.fpga.health import Health
+from devstack.fpga.recorder import Call, KeyShown, Recorder
+from devstack.fpga.requests import Model, Refusal
+from protos import health_pb2, serving_pb2
+
+logger = logging.getLogger(__name__)
+
+# Generic in gRPC's type stubs only: a `type` statement is not evaluated at run time.
+type Context = grpc.aio.ServicerContext[bytes, bytes]
+type Handler = grpc.RpcMethodHandler[bytes, bytes]
+type Answer = Callable[[bytes], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the methods work with. ``keys`` is None where calls need none; ``drop`` ends every connection."""
+
+    model: Model
+    engine: Engine
+    health: Health
+    faults: FaultSwitch
+    recorder: Recorder
+    calls: Calls
+    keys: KeyRing | None
+    drop: Callable[[], object]
+
+
+def handlers(parts: Parts) -> list[grpc.GenericRpcHandler]:
+    """Every service that the data plane offers, ready to be added to a gRPC server."""
+    methods = _Methods(parts)
+    unary = {
+        "tensorflow.serving.PredictionService": {
+            "Predict": methods.predict,
+            "GetModelMetadata": methods.get_model_metadata,
+        },
+        "tensorflow.serving.ModelService": {"GetModelStatus": methods.get_model_status},
+        "grpc.health.v1.Health": {"Check": methods.check},
+    }
+    result = []
+    for service, answers in unary.items():
+        table = {name: _unary(parts, f"/{service}/{name}", answer) for name, answer in answers.items()}
+        if service == "grpc.health.v1.Health":
+            table["Watch"] = _watch(parts, f"/{service}/Watch")
+        result.append(grpc.method_handlers_generic_handler(service, table))
+    return result
+
+
+class _Methods:
+    """From the bytes of a request to the bytes of the answer; each raises Refusal for any other outcome."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._spec = responses.spec(parts.model)
+
+    async def predict(self, data: bytes) -> bytes:
+        model, faults = self._parts.model, self._parts.faults
+        await faults.before(self._parts.drop)
+        request = requests.read(serving_pb2.PredictRequest, data)
+        requests.check_spec(request.model_spec, model)
+        requests.check_filter(request.output_filter)
+        scores = await self._parts.engine.score(requests.batch_of(request))
+        signature = request.model_spec.signature_name
+        answered = responses.spec(model, signature) if signature else self._spec
+        return responses.prediction(answered, faults.spoil(scores))
+
+    async def get_model_metadata(self, data: bytes) -> bytes:
+        request = requests.read(serving_pb2.GetModelMetadataRequest, data)
+        requests.check_spec(request.model_spec, self._parts.model)
+        requests.check_metadata_fields(request.metadata_field)
+        return responses.metadata(self._parts.model, request.model_spec.signature_name).SerializeToString()
+
+    async def get_model_status(self, data: bytes) -> bytes:
+        request = requests.read(serving_pb2.GetModelStatusRequest, data)
+        requests.check_spec(request.model_spec, self._parts.model)
+        answer = responses.status(self._parts.model, available=self._parts.health.serving)
+        return answer.SerializeToString()
+
+    async def check(self, data: bytes) -> bytes:
+        name = requests.read(health_pb2.HealthCheckRequest, data).service
+        status = self._parts.health.status(name)
+        if status is None:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"service {name!r} is not known")
+        return health_pb2.HealthCheckResponse(status=status).SerializeToString()
+
+
+def _unary(parts: Parts, method: str, answer: Answer) -> Handler:
+    async def handle(data: bytes, context: Context) -> bytes:
+        try:
+            with parts.calls.running():
+                _admit(parts, method, data, context)
+                return await answer(data)
+        except Refusal as refusal:
+            return await context.abort(refusal.code, refusal.details)
+        except asyncio.CancelledError:
+            if not parts.calls.ending:
+                raise  # the caller has given up
+            return await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is stopping")
+        except Exception:
+            logger.exception("%s failed", method)
+            return await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log tells why")
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _watch(parts: Parts, method: str) -> Handler:
+    async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
+        try:
+            _admit(parts, method, data, context)
+            name = requests.read(health_pb2.HealthCheckRequest, data).service
+        except Refusal as refusal:
+            await context.abort(refusal.code, refusal.details)
+        async for status in parts.health.watch(name):
+            yield health_pb2.HealthCheckResponse(status=status).SerializeToString()
+
+    return grpc.unary_stream_rpc_method_handler(handle)
+
+
+def _admit(parts: Parts, method: str, data: bytes, context: Context) -> None:
+    """Record the call, and refuse it when the service has keys and it has none of them."""
+    metadata: Any = context.invocation_metadata() or ()  # pairs; a value is bytes where the name ends in -bin
+    presented = next((value for name, value in metadata if name == "authorization"), None)
+    key = _key(parts.keys, presented)
+    parts.recorder.add(
+        Call(
+            method=method,
+            key=key,
+            peer=context.peer(),
+            timeout=context.time_remaining(),
+            request_bytes=len(data),
+            metadata={name: _text(value) for name, value in metadata if name != "authorization"},
+        )
+    )
+    if parts.keys and key in ("none", "wrong"):
+        reason = "no key: send it as the metadata `authorization`" if key == "none" else "the key is not valid"
+        raise Refusal(grpc.StatusCode.UNAUTHENTICATED, reason)
+
+
+def _key(keys: KeyRing | None, presented: str | None) -> KeyShown:
+    if presented is None:
+        return "none"
+    if keys is None:
+        return "unchecked"
+    return keys.match(presented) or "wrong"
+
+
+def _text(value: str | bytes) -> str:
+    return value.hex() if isinstance(value, bytes) else value
