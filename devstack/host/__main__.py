@@ -1,0 +1,69 @@
+"""``python -m devstack.host``: run a function app on this machine, as ``func start`` does."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from devstack.host import logs
+from devstack.host.errors import HostError
+from devstack.host.listening import base_address, listen
+from devstack.host.options import Setup, parse_arguments, read_setup
+from devstack.host.settings import apply_values
+from devstack.host.signals import STOP_SIGNALS, Stop
+from devstack.host.supervisor import Supervisor
+
+type Ready = Callable[[list[str]], None]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the host; returns the exit code."""
+    options = parse_arguments(arguments)
+    stop = Stop()
+    stop.install(ignore_interrupt=options.inherit is not None)
+    # Standard output has the one line that says the host is ready; what the app prints goes beside the log.
+    output, sys.stdout = sys.stdout, sys.stderr
+
+    def ready(functions: list[str], base: str) -> None:
+        print(*functions, sep="\n", file=sys.stderr, flush=True)
+        print(f"ready {base}", file=output, flush=True)
+
+    try:
+        setup = read_setup(options)
+        stop.patience = setup.patience
+        logs.configure(setup.log_level)
+        apply_values(setup.local.values, os.environ)
+        inherited = setup.inherited
+        listener = socket.socket(fileno=inherited.listener) if inherited else listen(setup.address, setup.port)
+        with listener:
+            base = base_address(setup.address, listener.getsockname()[1])
+            _run(setup, arguments, listener, base, stop, lambda functions: ready(functions, base))
+    except HostError as error:
+        if str(error):
+            print(f"host: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(setup: Setup, arguments: list[str], listener: socket.socket, base: str, stop: Stop, on_ready: Ready) -> None:
+    if setup.inherited is None and setup.workers > 1:
+        asyncio.run(_supervise(setup, arguments, listener, on_ready))
+        return
+    # Late, since a supervisor has no use for it: this brings in the worker library and the server.
+    from devstack.host import process  # noqa: PLC0415
+
+    process.run(setup, listener, base, stop, on_ready)
+
+
+async def _supervise(setup: Setup, arguments: list[str], listener: socket.socket, on_ready: Ready) -> None:
+    command = [sys.executable, "-m", "devstack.host", *arguments, "--inherit"]
+    supervisor = Supervisor(command, listener, setup.workers, setup.supervisor_patience)
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run(on_ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""The app, run by Microsoft's own worker library in this process and event loop.
+
+The library keeps the app in module globals, so a process runs one app, once.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import azure_functions_runtime as library
+from azure_functions_runtime.bindings.datumdef import Datum
+from azure_functions_runtime.native_invocation import invocation_request_native
+
+import devstack
+from devstack.host import messages
+from devstack.host.errors import HostError
+from devstack.host.functions import Function
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+# The library appends its own advice and the whole of sys.path to an import error's message.
+_LIBRARY_ADVICE = re.compile(r"\.? ?Cannot find module\. Please check the requirements\.txt.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an invocation ended. ``value`` is what the function returned, None where it returned nothing."""
+
+    succeeded: bool
+    value: Datum | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+async def load_app(app: Path) -> list[messages.RpcFunctionMetadata]:
+    """Import the app and list its functions. Call it in the loop that will serve: gRPC channels are bound to theirs.
+
+    Raises:
+        HostError: the app cannot be imported or indexed, or has no function.
+    """
+    sys.path[:] = search_path(sys.path, app)
+    library.start_threadpool_executor()
+    init = SimpleNamespace(capabilities={}, function_app_directory=str(app))
+    request = SimpleNamespace(
+        request=SimpleNamespace(worker_init_request=init),
+        properties={"host": "127.0.0.1", "protos": messages},
+    )
+    response = await library.worker_init_request(request)
+    if response.result.status != messages.StatusResult.Success:
+        raise HostError(_explain(app, response.result.exception))
+    if "HttpUri" in response.capabilities:
+        raise HostError(
+            "the app uses HTTP streaming (azurefunctions-extensions-http-fastapi), which this host does not run:"
+            " take func.HttpRequest, or run the app with `func start`"
+        )
+    listed = await library.functions_metadata_request(request)
+    if not listed.function_metadata_results:
+        raise HostError(_nothing_found(app))
+    return list(listed.function_metadata_results)
+
+
+async def invoke(
+    function: Function,
+    invocation_id: str,
+    data: Datum,
+    *,
+    metadata: Mapping[str, Datum] | None = None,
+    trace_parent: str = "",
+    trace_state: str = "",
+    timeout: float | None = None,  # noqa: ASYNC109 - it is host.json's, a property of the invocation
+) -> Outcome:
+    """Run a function with its trigger's data; what it raises is part of the outcome.
+
+    Raises:
+        TimeoutError: it ran longer than ``timeout`` seconds. A coroutine is cancelled; a thread cannot be.
+    """
+    inputs: Sequence[tuple[str, Datum]] = [(function.parameter, data)]
+    async with asyncio.timeout(timeout):
+        succeeded, value, _outputs, error, trace = await invocation_request_native(
+            invocation_id, function.id, inputs, metadata or {}, trace_parent, trace_state
+        )
+    return Outcome(succeeded, value, error, trace)
+
+
+def search_path(path: Sequence[str], app: Path) -> list[str]:
+    """Put the app's folder last, as the real worker does: its modules must not hide those of installed packages.
+
+    ``python -m`` puts the folder it was started in first, which would show the app modules that Azure does not have.
+    """
+    ours = Path(devstack.__file__).resolve().parent.parent
+    others = [entry for entry in path if Path(entry).resolve() not in {ours, app}]
+    return [*others, str(app)]
+
+
+def stop() -> None:
+    """End the threads of synchronous functions; waits for those that run."""
+    library.stop_threadpool_executor()
+
+
+def _explain(app: Path, exception: messages.RpcException) -> str:
+    """Say in one line where the app broke and why."""
+    cause = " ".join(_LIBRARY_ADVICE.sub("", exception.message).split())
+    frames = [match for match in _FRAME.finditer(exception.stack_trace) if _belongs_to(match["file"], app)]
+    where = f"{Path(frames[-1]['file']).resolve().relative_to(app)}, line {frames[-1]['line']}: " if frames else ""
+    remedy = _remedy(exception.message)
+    return f"the app could not be loaded, so it has no function: {where}{cause}{remedy}"
+
+
+def _belongs_to(file: str, app: Path) -> bool:
+    path = Path(file)
+    return path.is_absolute() and path.resolve().is_relative_to(app) and "site-packages" not in path.parts
+
+
+def _remedy(message: str) -> str:
+    if message.startswith("ModuleNotFoundError"):
+        return " (install it, or add it to requirements.txt)"
+    return ""
+
+
+def _nothing_found(app: Path) -> str:
+    if not (app / "function_app.py").exists():
+        return f"no function_app.py in {app}: start the host in the app's folder, or name it with --app"
+    return "the app has no function: register one on the FunctionApp in function_app.py"
+
+
+def as_json(value: Any) -> Datum:
+    """Wrap JSON text for the worker library."""
+    return Datum(value, "json")

@@ -1,0 +1,182 @@
+# A trigger names its argument, read or not; and a mark is a small file.
+# ruff: noqa: ARG001, ASYNC240
+"""An app with one function for each thing that an HTTP trigger can meet."""
+
+import asyncio
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+
+import azure.functions as func
+from azure.functions.warmup import WarmUpContext
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+loop_at_import = asyncio.get_running_loop()
+
+
+def _json(value: object) -> func.HttpResponse:
+    return func.HttpResponse(json.dumps(value), mimetype="application/json")
+
+
+@app.route(route="echo/{number:int?}")
+async def echo(req: func.HttpRequest) -> func.HttpResponse:
+    """Say what arrived."""
+    return _json(
+        {
+            "method": req.method,
+            "url": req.url,
+            "headers": dict(req.headers),
+            "query": dict(req.params),
+            "params": dict(req.route_params),
+            "body": req.get_body().decode("latin-1"),
+            "same_loop": asyncio.get_running_loop() is loop_at_import,
+        }
+    )
+
+
+@app.route(route="length", methods=["POST", "PUT"])
+async def length(req: func.HttpRequest) -> func.HttpResponse:
+    """Say how many bytes arrived."""
+    return func.HttpResponse(str(len(req.get_body())))
+
+
+@app.route(route="models/{model}:predict", methods=["POST"])
+async def predict(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer a complex segment."""
+    return _json(dict(req.route_params))
+
+
+@app.route(route="models/{model}/versions/{version:int}:predict", methods=["POST"])
+async def predict_version(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer a complex segment with a constraint."""
+    return _json(dict(req.route_params))
+
+
+@app.route(route="files/{*path}", methods=["GET"])
+async def files(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer the rest of a path."""
+    return _json(dict(req.route_params))
+
+
+@app.route(route="sync", methods=["GET"])
+def sync(req: func.HttpRequest) -> func.HttpResponse:
+    """Run in a thread of the worker's pool."""
+    return func.HttpResponse(threading.current_thread().name)
+
+
+@app.route(route="fail", methods=["GET"])
+async def fail(req: func.HttpRequest) -> func.HttpResponse:
+    """Raise."""
+    raise RuntimeError("it broke on purpose")
+
+
+@app.route(route="fail_in_thread", methods=["GET"])
+def fail_in_thread(req: func.HttpRequest) -> func.HttpResponse:
+    """Raise in a thread."""
+    raise RuntimeError("it broke in a thread")
+
+
+@app.route(route="rich", methods=["GET"])
+async def rich(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer with all that a response can have."""
+    response = func.HttpResponse(b"\x00\xff", status_code=418, mimetype="image/x-own")
+    response.headers.add("X-Own", "yes")
+    response.headers.add("Content-Length", "99")
+    response.headers.add("Set-Cookie", "a=1+2; Path=/; HttpOnly; SameSite=Lax")
+    response.headers.add("Set-Cookie", "b=2; Max-Age=60; Secure")
+    return response
+
+
+@app.route(route="nothing", methods=["GET", "HEAD"])
+async def nothing(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer without a body."""
+    return func.HttpResponse(status_code=204)
+
+
+@app.route(route="text", methods=["GET"])
+async def text(req: func.HttpRequest) -> str:
+    """Return a str, which the host reads as JSON."""
+    return str(req.params["value"])
+
+
+@app.route(route="none", methods=["GET"])
+async def none(req: func.HttpRequest) -> func.HttpResponse:
+    """Return nothing, which is an error."""
+    return None  # type: ignore[return-value] # the mistake under test
+
+
+@app.route(route="bad_header", methods=["GET"])
+async def bad_header(req: func.HttpRequest) -> func.HttpResponse:
+    """Set a header that HTTP cannot carry."""
+    return func.HttpResponse("x", headers={"X-Name": "\N{SNOWMAN}"})
+
+
+@app.route(route="trace", methods=["GET"])
+async def trace(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Say what the invocation's context holds."""
+    return _json(
+        {
+            "parent": context.trace_context.trace_parent,
+            "state": context.trace_context.trace_state,
+            "id": context.invocation_id,
+            "function": context.function_name,
+        }
+    )
+
+
+@app.route(route="environment", methods=["GET"])
+async def environment(req: func.HttpRequest) -> func.HttpResponse:
+    """Say what the process looks like."""
+    return _json({"values": {name: os.environ.get(name) for name in req.params}, "folder": str(Path.cwd())})
+
+
+@app.route(route="chatter", methods=["GET"])
+async def chatter(req: func.HttpRequest) -> func.HttpResponse:
+    """Print and log."""
+    print("printed by the app")
+    logging.getLogger("shop").info("logged by the app")
+    return func.HttpResponse("done")
+
+
+@app.route(route="slow", methods=["GET"])
+async def slow(req: func.HttpRequest) -> func.HttpResponse:
+    """Take a moment, then leave a mark: also when nobody waits for the answer any more."""
+    Path(req.params["begun"]).touch()
+    await asyncio.sleep(0.3)
+    Path(req.params["ended"]).touch()
+    return func.HttpResponse("slow")
+
+
+@app.route(route="guarded", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def guarded(req: func.HttpRequest) -> func.HttpResponse:
+    """Need a function key, where keys are asked for."""
+    return func.HttpResponse("in")
+
+
+@app.route(route="ruled", methods=["GET"], auth_level=func.AuthLevel.ADMIN)
+async def ruled(req: func.HttpRequest) -> func.HttpResponse:
+    """Need the master key, where keys are asked for."""
+    return func.HttpResponse("in")
+
+
+@app.event_grid_trigger(arg_name="event")
+async def on_event(event: func.EventGridEvent) -> None:
+    """Leave the event's data where it says; fail where it says so."""
+    data = event.get_json()
+    if data.get("fail"):
+        raise RuntimeError("the event was refused")
+    Path(data["file"]).write_text(f"{event.event_type} {event.subject} {event.id}")
+
+
+@app.timer_trigger(schedule="0 0 0 1 1 *", arg_name="timer")
+async def yearly(timer: func.TimerRequest) -> None:
+    """Leave a mark when run by hand."""
+    Path(os.environ["YEARLY_MARK"]).write_text(json.dumps(timer.past_due))
+
+
+@app.warm_up_trigger(arg_name="warmup")
+async def warm_up(warmup: WarmUpContext) -> None:
+    """Say that it ran before the first request."""
+    os.environ["WARMED_UP"] = "yes"
