@@ -60,14 +60,31 @@ def ranking(query: Mapping[str, str]) -> Ranking:
 
 
 def start_call(request: func.HttpRequest, context: func.Context, seconds: float) -> Call:
-    """What accompanies the request from here on; its deadline is ``seconds`` away."""
+    """What accompanies the request from here on; its deadline is ``seconds`` away, or sooner if the client says so.
+
+    Raises:
+        InvalidParameter: the header Request-Timeout-Ms has a value out of its range.
+    """
     trace, headers = context.trace_context, request.headers
+    seconds = min(seconds, _timeout(headers.get("request-timeout-ms", "")))
     return Call(
         request_id=context.invocation_id,
         deadline=time.monotonic() + seconds,
         traceparent=trace.trace_parent or headers.get("traceparent", ""),
         tracestate=trace.trace_state or headers.get("tracestate", ""),
     )
+
+
+def _timeout(text: str) -> float:
+    if not text:
+        return math.inf
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
+        raise InvalidParameter(
+            f"The header Request-Timeout-Ms is {text[:40]!r}.",
+            parameter="Request-Timeout-Ms",
+            expected="a whole number of milliseconds from 1",
+        )
+    return int(text) / 1000
 
 
 def _top(text: str) -> int:

@@ -115,6 +115,15 @@ class ImageTooLarge(GatewayError):
     remedy = "Shrink the image before uploading it; the model sees a few hundred pixels a side."
 
 
+class MessageTooLarge(GatewayError):
+    """A request that is larger than the service's messages may be."""
+
+    slug = "message-too-large"
+    status = 413
+    title = "The image is too large for the inference service"
+    remedy = "Shrink the image before uploading it; the model sees a few hundred pixels a side."
+
+
 class UnsupportedImage(GatewayError):
     """The bytes are no image of a format that the gateway reads."""
 
@@ -295,12 +304,12 @@ class ServiceBusy(GatewayError):
 
 
 class DeadlineExceeded(GatewayError):
-    """The answer did not come in time."""
+    """The answer was not there in time; ``detail`` says what was under way."""
 
     slug = "deadline-exceeded"
     status = 504
-    title = "The inference service did not answer in time"
-    remedy = "Try again; if it lasts, raise the service's DEADLINE_MS or look at the service's load."
+    title = "The deadline passed"
+    remedy = "Try again, or allow more time: by Request-Timeout-Ms, up to the service's DEADLINE_MS."
 
 
 class ServiceRejected(GatewayError):

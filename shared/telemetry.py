@@ -13,15 +13,20 @@ DECODE, CREDENTIALS, WAIT, PREDICT = "decode", "credentials", "wait", "predict"
 
 
 class Timings:
-    """Adds up the seconds of each part of a request; parts of several images add up too."""
+    """Adds up the seconds of each part of a request; parts of several images add up too.
+
+    ``latest`` is the part that began last.
+    """
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._seconds = {DECODE: 0.0, CREDENTIALS: 0.0, WAIT: 0.0, PREDICT: 0.0}
+        self.latest = ""
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
         start = time.perf_counter()
+        self.latest = part
         try:
             yield
         finally:

@@ -78,6 +78,8 @@ def cause(error: AioRpcError) -> GatewayError:
         for words, kind, sentence in _TLS:
             if words in details:
                 return kind(sentence)
+    if error.code() is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        return errors.MessageTooLarge("The request is larger than the messages that the service takes.")
     kind = _STATUS.get(error.code(), errors.ServiceFailed)
     sentence = _WORDS.get(kind) or f"The service answered {error.code().name}: {_quotable(details)}"
     return kind(sentence, retry_after=_RETRY_AFTER.get(kind))

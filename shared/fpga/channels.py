@@ -37,18 +37,20 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # Large photographs go in one message; the service's own limit decides beyond that.
     ("grpc.max_send_message_length", 64 * _MEBIBYTE),
     ("grpc.max_receive_message_length", 64 * _MEBIBYTE),
-    # A frozen peer is noticed by pings, while calls wait: gRPC's default takes a minute.
-    ("grpc.keepalive_time_ms", 2_000),
+    # A frozen peer is noticed by a ping, while calls wait, within 2.5 s: gRPC's default takes a minute. A slow one
+    # answers the ping, and gets no more than two of them before it answers the call.
+    ("grpc.keepalive_time_ms", 1_500),
     ("grpc.keepalive_timeout_ms", 1_000),
     ("grpc.http2.ping_timeout_ms", 1_000),
     # No pings without calls: servers answer those with too_many_pings. Load balancers drop a silent connection after
     # four minutes, so it is left before that, and made anew by the next call.
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.client_idle_timeout_ms", 180_000),
-    # Back within half a second of the service.
+    # Back within half a second of the service. The one called "min" is really how long a connection may take to be
+    # made: short as the others, it would cut off every handshake over a long way.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     # What may be retried is decided here, by cause, not in the library.
     ("grpc.enable_retries", 0),
     # A channel with other roots must not find the connection of one with the old roots.
@@ -106,11 +108,14 @@ class Channel:
         """
         return await self._health(b"", timeout=max(call.remaining, 0.001), metadata=self._metadata(key, call))
 
-    async def connected(self, seconds: float) -> bool:
-        """Whether the channel is connected, waiting for it until it is or the first try fails."""
+    async def connected(self, seconds: float, *, patiently: bool = False) -> bool:
+        """Wait until the channel is connected; False where ``seconds`` pass before, or the first try fails.
+
+        With ``patiently`` failed tries are no reason to stop waiting.
+        """
         try:
             async with asyncio.timeout(max(seconds, 0)):
-                return await self._connect()
+                return await self._connect(patiently=patiently)
         except TimeoutError:
             return False
 
@@ -146,12 +151,12 @@ class Channel:
     def __repr__(self) -> str:
         return f"<Channel {self.state}, {self._calls} calls, {self.pins!r}>"
 
-    async def _connect(self) -> bool:
+    async def _connect(self, *, patiently: bool) -> bool:
         ready, lost = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN
         state = self._channel.get_state(try_to_connect=True)
         seen_connecting = False
         while state not in (ready, lost):
-            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and seen_connecting:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and seen_connecting and not patiently:
                 return False
             seen_connecting = True
             await self._channel.wait_for_state_change(state)

@@ -1,16 +1,19 @@
-"""One service as the gateway uses it: the live channel, the current key, and what to do when either is refused."""
+"""One service as the gateway uses it: the live channel, the current key, and what to do when something is refused."""
 
+import asyncio
 import time
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from protos.health_pb2 import HealthCheckResponse
-from shared.errors import KeysRefused
+from shared.errors import KeysRefused, ServiceUnreachable
 from shared.fpga.causes import cause, is_about_trust
 from shared.fpga.channels import CONNECT_SECONDS, Channel, ChannelSlot, Endpoint
+from shared.fpga.retries import RetryBudget, backoff, patience
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, Call
+from shared.trust.certificates import Pins
 from shared.trust.credentials import CredentialCache, Credentials
 
 
@@ -20,34 +23,40 @@ class Predictor:
     ``credentials`` is None for a service without TLS: such a one is never sent a key.
     """
 
-    # _accepted  the key that the service took last; tried first as long as the snapshot holds it
+    # _accepted    the key that the service took last; tried first as long as the snapshot holds it
+    # _down_since  when the service was first seen to be away; None while it answers
 
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
         self._slot = ChannelSlot(Endpoint.of(service))
+        self._budget = RetryBudget()
         self._accepted: str | None = None
+        self._down_since: float | None = None
 
     async def predict(self, request: bytes, call: Call) -> bytes:
         """Score a serialized PredictRequest; the answer is a serialized PredictResponse.
 
         A refused key is answered by the other one, then by fresh ones from Key Vault; an untrusted certificate by
-        fresh pins. Nothing else is tried twice.
+        fresh pins; a connection that broke or cannot be made by waiting for a new one, for a while, within the
+        deadline and the retry budget. Nothing else is tried twice.
 
         Raises:
             GatewayError: the cause, as the service, the network or Key Vault gave it.
         """
         with call.timings.measure(CREDENTIALS):
             credentials = None if self.credentials is None else await self.credentials.current()
-        try:
-            return await self._attempt(request, credentials, self._first_key(credentials), call)
-        except AioRpcError as error:
-            if credentials is None:
-                raise cause(error) from error
-            if error.code() is StatusCode.UNAUTHENTICATED:
-                return await self._with_other_keys(request, credentials, call)
-            if is_about_trust(error):
-                return await self._with_fresh_pins(request, credentials, call, error)
-            raise cause(error) from error
+        self._budget.earn()
+        retries = 0
+        while True:
+            try:
+                answer = await self._trusted(request, credentials, call)
+            except ServiceUnreachable:
+                retries += 1
+                if not await self._worth_another_try(retries, credentials, call):
+                    raise
+            else:
+                self._down_since = None
+                return answer
 
     async def connect(self) -> None:
         """Fetch the credentials and connect, so that the first request need not.
@@ -65,7 +74,7 @@ class Predictor:
         """
         credentials = None if self.credentials is None else await self.credentials.current()
         try:
-            with self._slot.lease(None if credentials is None else credentials.pins) as channel:
+            with self._slot.lease(_pins(credentials)) as channel:
                 await channel.connected(call.remaining)
                 answer = await channel.health(self._first_key(credentials), call)
         except AioRpcError as error:
@@ -89,8 +98,33 @@ class Predictor:
             return None
         return self._accepted if self._accepted in credentials.keys else credentials.primary_key
 
+    async def _worth_another_try(self, retries: int, credentials: Credentials | None, call: Call) -> bool:
+        """Wait until the service may be back; False where it is not worth while, or it does not come."""
+        now = time.monotonic()
+        self._down_since = self._down_since or now
+        seconds = patience(now=now, down_since=self._down_since, remaining=call.remaining)
+        if seconds <= 0 or not self._budget.spend():
+            return False
+        with call.timings.measure(WAIT), self._slot.lease(_pins(credentials)) as channel:
+            pause = min(backoff(retries), seconds)
+            await asyncio.sleep(pause)
+            return await channel.connected(seconds - pause, patiently=True)
+
+    async def _trusted(self, request: bytes, credentials: Credentials | None, call: Call) -> bytes:
+        """One try, or a few more where the service refuses a key or shows an unknown certificate."""
+        try:
+            return await self._attempt(request, credentials, self._first_key(credentials), call)
+        except AioRpcError as error:
+            if credentials is None:
+                raise cause(error) from error
+            if error.code() is StatusCode.UNAUTHENTICATED:
+                return await self._with_other_keys(request, credentials, call)
+            if is_about_trust(error):
+                return await self._with_fresh_pins(request, credentials, call, error)
+            raise cause(error) from error
+
     async def _attempt(self, request: bytes, credentials: Credentials | None, key: str | None, call: Call) -> bytes:
-        with self._slot.lease(None if credentials is None else credentials.pins) as channel:
+        with self._slot.lease(_pins(credentials)) as channel:
             if channel.state != "ready":
                 with call.timings.measure(WAIT):
                     await channel.connected(call.remaining)
@@ -134,3 +168,7 @@ class Predictor:
             return credentials
         with call.timings.measure(CREDENTIALS):
             return await self.credentials.newer_than(credentials)
+
+
+def _pins(credentials: Credentials | None) -> Pins | None:
+    return None if credentials is None else credentials.pins

@@ -5,17 +5,26 @@ decoded, no message grows with the number of files, and replicas share the work.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.errors import GatewayError, ImageTooLarge, ServiceRejected, TooManyImages
+from shared.errors import DeadlineExceeded, GatewayError, ImageTooLarge, ServiceRejected, TooManyImages
 from shared.scoring import images, labels, tensors
 from shared.scoring.types import Prediction, Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
-from shared.telemetry import DECODE, Call
+from shared.telemetry import CREDENTIALS, DECODE, PREDICT, WAIT, Call
+
+# What a part of a request is to people.
+_DOING: Mapping[str, str] = {
+    "": "the request was waiting for its turn",
+    DECODE: "the image was being read",
+    CREDENTIALS: "Key Vault was being read",
+    WAIT: "the connection to the service was being made",
+    PREDICT: "the service was scoring",
+}
 
 type Predict = Callable[[bytes, Call], Awaitable[bytes]]
 
@@ -37,12 +46,17 @@ class Scorer:
         """Score the images, in their order; all or none.
 
         Raises:
+            DeadlineExceeded: the call's deadline passed.
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
         self._check(uploads)
         tasks = [asyncio.ensure_future(self._score_one(upload, ranking, call)) for upload in uploads]
         try:
-            return await asyncio.gather(*tasks)
+            # The parts keep the deadline as well as they can; this keeps it where one of them cannot.
+            async with asyncio.timeout(max(call.remaining, 0)):
+                return await asyncio.gather(*tasks)
+        except TimeoutError:
+            raise DeadlineExceeded(f"The deadline passed while {_DOING[call.timings.latest]}.") from None
         except GatewayError as error:
             _name_the_file(error, tasks, uploads)
             raise
