@@ -109,7 +109,7 @@ class Channel:
         return await self._health(b"", timeout=max(call.remaining, 0.001), metadata=self._metadata(key, call))
 
     async def connected(self, seconds: float, *, patiently: bool = False) -> bool:
-        """Wait until the channel is connected; False where ``seconds`` pass before, or the first try fails.
+        """Wait until the channel is connected; False where ``seconds`` pass before, or where the last try failed.
 
         With ``patiently`` failed tries are no reason to stop waiting.
         """
@@ -154,11 +154,9 @@ class Channel:
     async def _connect(self, *, patiently: bool) -> bool:
         ready, lost = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN
         state = self._channel.get_state(try_to_connect=True)
-        seen_connecting = False
         while state not in (ready, lost):
-            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and seen_connecting and not patiently:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and not patiently:
                 return False
-            seen_connecting = True
             await self._channel.wait_for_state_change(state)
             state = self._channel.get_state(try_to_connect=True)
         return state is ready

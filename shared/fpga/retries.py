@@ -53,5 +53,5 @@ def patience(*, now: float, down_since: float, remaining: float) -> float:
 
 def backoff(attempt: int, chance: Callable[[], float] = random.random) -> float:
     """Seconds to wait before try number ``attempt`` (1 is the first retry); ``chance`` gives 0 to 1."""
-    ceiling: float = BACKOFF_FIRST * 2 ** (attempt - 1)
+    ceiling: float = BACKOFF_FIRST * 2 ** min(attempt - 1, 10)
     return chance() * min(ceiling, BACKOFF_LAST)

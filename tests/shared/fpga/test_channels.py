@@ -120,9 +120,9 @@ async def test_a_channel_reconnects_after_the_service_was_away(start: StartServi
         await predict(slot, pins(issued))
     assert caught.value.code() is StatusCode.UNAVAILABLE
     await service.start()
-    channel = slot.lease(pins(issued))
-    with channel as live:
-        assert await live.connected(5) or await live.connected(5)
+    with slot.lease(pins(issued)) as live:
+        assert not await live.connected(5)
+        assert await live.connected(5, patiently=True)
 
     assert await predict(slot, pins(issued))
     await slot.close()
