@@ -56,4 +56,10 @@ def _service(health: ServiceHealth) -> dict[str, object]:
 
 def _credentials(health: ServiceHealth) -> dict[str, object]:
     age = health.credentials_age
-    return {"age_seconds": None if age is None else round(age, 1), "stale": health.stale}
+    body: dict[str, object] = {
+        "age_seconds": None if age is None else round(age, 1),
+        "stale": age is not None and health.vault_problem is not None,
+    }
+    if health.vault_problem is not None:
+        body["problem"] = problem(health.vault_problem)
+    return body

@@ -129,19 +129,23 @@ class Gateway:
             told=told,
             channel=predictor.channel_state,
             credentials_age=None if cache is None else cache.age,
-            stale=cache is not None and cache.problem is not None and cache.age is not None,
+            vault_problem=None if cache is None else cache.problem,
             problem=problem,
         )
 
 
 @dataclass(frozen=True)
 class ServiceHealth:
-    """What is known of one service now; ``credentials_age`` is in seconds, None where there are none."""
+    """What is known of one service now.
+
+    ``told`` is its own word on its health; ``credentials_age`` is in seconds, None where there are none;
+    ``vault_problem`` says why the credentials are not being renewed.
+    """
 
     told: str
     channel: str
     credentials_age: float | None
-    stale: bool
+    vault_problem: GatewayError | None
     problem: GatewayError | None
 
     @property
@@ -164,3 +168,10 @@ def gateway() -> Gateway:
     if made is None:
         made = _gateways[loop] = Gateway(settings.load(os.environ))
     return made
+
+
+async def forget() -> None:
+    """Close the running event loop's gateway, if there is one; the next call makes another."""
+    made = _gateways.pop(asyncio.get_running_loop(), None)
+    if made is not None:
+        await made.close()

@@ -15,6 +15,8 @@ SAVED = 100.0
 
 # An outage is waited out this long from its beginning, in seconds; what comes later fails at once.
 PATIENCE = 2.0
+# Waiting ends this long before the deadline, in seconds, so that the cause can be told instead of the delay.
+MARGIN = 0.03
 
 # Between tries, in seconds: a random time up to the first, then up to twice as much each time, up to the last.
 BACKOFF_FIRST, BACKOFF_LAST = 0.02, 0.5
@@ -48,7 +50,7 @@ def patience(*, now: float, down_since: float, remaining: float) -> float:
         down_since: when the service was first seen to be away.
         remaining: seconds until the call's deadline.
     """
-    return min(down_since + PATIENCE - now, remaining)
+    return min(down_since + PATIENCE - now, remaining - MARGIN)
 
 
 def backoff(attempt: int, chance: Callable[[], float] = random.random) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.fpga.retries import BACKOFF_LAST, EARNED, PATIENCE, SAVED, RetryBudget, backoff, patience
+from shared.fpga.retries import BACKOFF_LAST, EARNED, MARGIN, PATIENCE, SAVED, RetryBudget, backoff, patience
 
 
 def test_retries_are_a_fraction_of_the_calls_however_long_the_trouble_lasts() -> None:
@@ -29,10 +29,10 @@ def test_a_quiet_time_saves_up_no_more_than_the_limit() -> None:
     [
         (10, 10, 9, PATIENCE),
         (10.5, 10, 9, PATIENCE - 0.5),
-        (10, 10, 0.3, 0.3),
+        (10, 10, 0.3, 0.3 - MARGIN),
         (10 + PATIENCE, 10, 9, 0),
         (70, 10, 9, PATIENCE - 60),
-        (10, 10, -1, -1),
+        (10, 10, -1, -1 - MARGIN),
     ],
     ids=["just now", "a moment ago", "little time left", "too long ago", "an hour ago", "no time left"],
 )

@@ -1,0 +1,139 @@
+"""A laboratory for troubles: the app's own functions, real services behind them, and switches to break each."""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import azure.functions as func
+import httpx
+
+from devstack import tokens
+from devstack.authority import Authority, Issued
+from devstack.fpga import Service
+from functions import health, score
+from functions.answers import PROBLEM_TYPE
+
+PICTURE = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x10\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+"""The beginning of a JPEG file of 16 x 16 pixels: enough for a service that does not decode."""
+
+IDENTITY_HEADER = "laboratory"
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The running Key Vault and identity endpoint."""
+
+    address: str
+    identity: str
+    ca: Path
+    signing_key: bytes
+
+    def set(self, name: str, value: str, *, enabled: bool = True) -> None:
+        body = {"value": value, "attributes": {"enabled": enabled}}
+        self._send("PUT", f"/secrets/{name}?api-version=7.4", body)
+
+    def fault(self, **fault: object) -> None:
+        """Break it, or make it whole where nothing is said."""
+        self._send("PUT" if fault else "DELETE", "/_devstack/faults", fault or None)
+
+    def _send(self, method: str, path: str, body: object) -> None:
+        token = tokens.issue(self.signing_key, resource="https://vault.azure.net", now=time.time()).value
+        trusted = ssl.create_default_context(cafile=str(self.ca))
+        with httpx.Client(verify=trusted, trust_env=False) as client:
+            answer = client.request(
+                method, self.address + path, json=body, headers={"Authorization": f"Bearer {token}"}
+            )
+        assert answer.is_success, answer.text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client gets."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The slug of a problem document; empty where it is none."""
+        if self.headers.get("content-type") != "application/problem+json":
+            return ""
+        document = self.json
+        assert document["status"] == self.status
+        return str(document["type"]).removeprefix(PROBLEM_TYPE)
+
+
+class Lab:
+    """One test's laboratory: settings, a vault with the secrets of ``cats``, and the app."""
+
+    def __init__(self, vault: Vault, authority: Authority, set_variable: Callable[[str, str], None]) -> None:
+        self.vault = vault
+        self.authority = authority
+        self._set_variable = set_variable
+
+    def serve(self, service: Service, issued: Issued, **settings: str) -> None:
+        """Point the service ``cats`` of the settings at a running one, with its pin and keys in the vault."""
+        self.vault.set("cats-pins", issued.certificate.decode())
+        self.configure(SERVICE__CATS__PORT=str(service.port), **settings)
+
+    def configure(self, **settings: str) -> None:
+        for name, value in settings.items():
+            self._set_variable(name, value)
+
+    async def score(
+        self,
+        body: bytes = PICTURE,
+        content_type: str = "image/jpeg",
+        *,
+        service: str = "",
+        query: Mapping[str, str] | None = None,
+        **headers: str,
+    ) -> Answer:
+        """What ``POST /api/score`` answers."""
+        function = score.score_with_service if service else score.score
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = func.HttpRequest(
+            "POST",
+            "http://localhost/api/score",
+            headers={"Content-Type": content_type, **given},
+            params=dict(query or {}),
+            route_params={"service": service} if service else {},
+            body=body,
+        )
+        return await _call(function, request)
+
+    async def ready(self) -> Answer:
+        """What ``GET /api/health/ready`` answers."""
+        return await _call(health.ready, func.HttpRequest("GET", "http://localhost/api/health/ready", body=b""))
+
+
+async def _call(function: Any, request: func.HttpRequest) -> Answer:
+    """As the worker calls it, but for the messages."""
+    context = SimpleNamespace(
+        invocation_id="00000000-0000-4000-8000-000000000000",
+        trace_context=SimpleNamespace(trace_parent="", trace_state=""),
+    )
+    response = await function.build().get_user_function()(req=request, context=context)
+    return Answer(
+        response.status_code,
+        {name.lower(): value for name, value in response.headers.items()} | {"content-type": response.mimetype},
+        response.get_body(),
+    )
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+    """Wait for something to come about."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
