@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format protos clean
+.PHONY: help run test fuzz lint format protos clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,9 @@ run: $(READY)  ## Start everything on loopback, score a sample photograph, keep 
 
 test: $(READY)  ## Run every test
 	@$(BIN)/python -m pytest
+
+fuzz: $(READY)  ## Try ten thousand broken uploads
+	@FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
 lint: $(READY)  ## Check style and types
 	@$(BIN)/ruff check .

@@ -4,8 +4,10 @@ import base64
 import binascii
 import json
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
@@ -25,6 +27,8 @@ from shared.scoring.types import Ranking, Upload
 from shared.telemetry import Call
 
 _DATA_URL = "data:"
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,100})?")
+_TRACESTATE = re.compile(r"[ -~]{0,512}")
 
 
 def uploads(request: func.HttpRequest) -> list[Upload]:
@@ -65,14 +69,26 @@ def start_call(request: func.HttpRequest, context: func.Context, seconds: float)
     Raises:
         InvalidParameter: the header Request-Timeout-Ms has a value out of its range.
     """
-    trace, headers = context.trace_context, request.headers
-    seconds = min(seconds, _timeout(headers.get("request-timeout-ms", "")))
+    headers = request.headers
+    parent, state = _trace(context.trace_context, headers)
     return Call(
         request_id=context.invocation_id,
-        deadline=time.monotonic() + seconds,
-        traceparent=trace.trace_parent or headers.get("traceparent", ""),
-        tracestate=trace.trace_state or headers.get("tracestate", ""),
+        deadline=time.monotonic() + min(seconds, _timeout(headers.get("request-timeout-ms", ""))),
+        traceparent=parent,
+        tracestate=state,
     )
+
+
+def _trace(hosts: Any, headers: Mapping[str, str]) -> tuple[str, str]:
+    """The trace that the host names, or else the client; a malformed one is ignored, as the specification has it.
+
+    https://www.w3.org/TR/trace-context/, sections 3.2 and 3.3.
+    """
+    parent = hosts.trace_parent or headers.get("traceparent", "")
+    state = hosts.trace_state or headers.get("tracestate", "")
+    if not _TRACEPARENT.fullmatch(parent):
+        return "", ""
+    return parent, state if _TRACESTATE.fullmatch(state) else ""
 
 
 def _timeout(text: str) -> float:

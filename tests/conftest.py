@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -43,32 +44,33 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         )
     assert process.stdout
     try:
-        printed = ""
-        while "Managed identity" not in printed:
-            line = process.stdout.readline()
-            assert line, f"the stack did not start: {printed}{log.read_text()}"
-            printed += line
-        yield Stack(_address("Score", printed).removesuffix("/api/score"), folder, _settings(printed, folder))
+        _, addresses = read_until_ready(process.stdout, log)
+        url = addresses["Score"].removesuffix("/api/score")
+        yield Stack(url, folder, _settings(addresses, folder))
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
         process.stdout.close()
 
 
-def _address(name: str, printed: str) -> str:
-    found = re.search(rf"^ *{re.escape(name)} +(\S+)$", printed, re.MULTILINE)
-    assert found, printed
-    return found[1]
+def read_until_ready(output: IO[str], log: Path) -> tuple[str, Mapping[str, str]]:
+    """What ``up`` prints until it serves, and the addresses in it, by their names."""
+    printed = ""
+    while "Managed identity" not in printed:
+        line = output.readline()
+        assert line, f"the stack did not start: {printed}{log.read_text()}"
+        printed += line
+    return printed, dict(re.findall(r"^  (\S.*?) {2,}(\S+:\S+)$", printed, re.MULTILINE))
 
 
-def _settings(printed: str, folder: Path) -> Mapping[str, str]:
-    addresses = Addresses(
-        identity=_address("Managed identity", printed),
-        vault=_address("Key Vault", printed),
-        fpga=_address("FPGA service (gRPC, TLS)", printed),
+def _settings(addresses: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+    found = Addresses(
+        identity=addresses["Managed identity"],
+        vault=addresses["Key Vault"],
+        fpga=addresses["FPGA service (gRPC, TLS)"],
     )
     values = json.loads((ROOT / "local.settings.json").read_text())["Values"]
-    return {**values, **environment(addresses, folder / "state" / "ca.pem")}
+    return {**values, **environment(found, folder / "state" / "ca.pem")}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A laboratory for troubles: the app's own functions, real services behind them, and switches to break each."""
 
 import asyncio
+import io
 import json
 import ssl
 import time
@@ -12,15 +13,24 @@ from typing import Any
 
 import azure.functions as func
 import httpx
+from PIL import Image
 
 from devstack import tokens
 from devstack.authority import Authority, Issued
 from devstack.fpga import Service
-from functions import health, score
+from functions import health
+from functions import score as scoring
 from functions.answers import PROBLEM_TYPE
 
-PICTURE = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x10\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
-"""The beginning of a JPEG file of 16 x 16 pixels: enough for a service that does not decode."""
+
+def _picture() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(out, "JPEG")
+    return out.getvalue()
+
+
+PICTURE = _picture()
+"""A small JPEG file."""
 
 IDENTITY_HEADER = "laboratory"
 
@@ -91,31 +101,34 @@ class Lab:
         for name, value in settings.items():
             self._set_variable(name, value)
 
-    async def score(
-        self,
-        body: bytes = PICTURE,
-        content_type: str = "image/jpeg",
-        *,
-        service: str = "",
-        query: Mapping[str, str] | None = None,
-        **headers: str,
-    ) -> Answer:
-        """What ``POST /api/score`` answers."""
-        function = score.score_with_service if service else score.score
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = func.HttpRequest(
-            "POST",
-            "http://localhost/api/score",
-            headers={"Content-Type": content_type, **given},
-            params=dict(query or {}),
-            route_params={"service": service} if service else {},
-            body=body,
-        )
-        return await _call(function, request)
+    async def score(self, body: bytes = PICTURE, content_type: str = "image/jpeg", **headers: str) -> Answer:
+        """What ``POST /api/score`` answers; a header's name is written with underscores."""
+        return await score(body, content_type, headers={name.replace("_", "-"): headers[name] for name in headers})
 
     async def ready(self) -> Answer:
         """What ``GET /api/health/ready`` answers."""
         return await _call(health.ready, func.HttpRequest("GET", "http://localhost/api/health/ready", body=b""))
+
+
+async def score(
+    body: bytes,
+    content_type: str,
+    *,
+    service: str = "",
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """What ``POST /api/score`` answers, or ``/api/services/{service}/score``."""
+    function = scoring.score_with_service if service else scoring.score
+    request = func.HttpRequest(
+        "POST",
+        "http://localhost/api/score",
+        headers={"Content-Type": content_type, **(headers or {})},
+        params=dict(query or {}),
+        route_params={"service": service} if service else {},
+        body=body,
+    )
+    return await _call(function, request)
 
 
 async def _call(function: Any, request: func.HttpRequest) -> Answer:

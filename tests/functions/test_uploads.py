@@ -164,3 +164,42 @@ def test_the_hosts_trace_goes_on_and_else_the_clients() -> None:
     context.trace_context.trace_state = "c=d"
     call = start_call(given, context, 2)
     assert (call.traceparent, call.tracestate) == (PARENT.replace("-01", "-00"), "c=d")
+
+
+@pytest.mark.parametrize(
+    "parent", ["", "00-abc", PARENT.upper(), PARENT + "\n", "é" * 55, PARENT + "\r\nauthorization: x"]
+)
+def test_a_malformed_trace_is_left_behind(parent: str) -> None:
+    context: Any = Context()
+
+    call = start_call(request(b"", None, traceparent=parent, tracestate="a=b"), context, 2)
+
+    assert (call.traceparent, call.tracestate) == ("", "")
+
+
+@pytest.mark.parametrize("state", ["a=é", "a=\x00", "a" * 513])
+def test_a_malformed_state_of_a_trace_does_not_take_the_trace_with_it(state: str) -> None:
+    context: Any = Context()
+
+    call = start_call(request(b"", None, traceparent=PARENT, tracestate=state), context, 2)
+
+    assert (call.traceparent, call.tracestate) == (PARENT, "")
+
+
+@pytest.mark.parametrize("text", ["250", "1", "999999999"])
+def test_a_client_can_shorten_the_deadline_and_not_lengthen_it(text: str) -> None:
+    context: Any = Context()
+
+    call = start_call(request(b"", None, Request_Timeout_Ms=text), context, 2)
+
+    assert call.deadline - time.monotonic() <= min(2, int(text) / 1000)
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "soon", "1.5", "1e3", "٣", "9" * 5000])
+def test_a_timeout_out_of_its_range_is_named(text: str) -> None:
+    context: Any = Context()
+
+    with pytest.raises(errors.InvalidParameter) as caught:
+        start_call(request(b"", None, Request_Timeout_Ms=text), context, 2)
+
+    assert caught.value.members["parameter"] == "Request-Timeout-Ms"

@@ -2,8 +2,10 @@
 
 import asyncio
 import datetime as dt
+import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from grpc import StatusCode
@@ -186,3 +188,33 @@ async def test_closing_ends_what_is_under_way(start: StartService, issued: Issue
     with pytest.raises(asyncio.CancelledError):
         await renewing
     assert slot.state == "none"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("newest", "spoken"), [(ssl.TLSVersion.TLSv1_1, []), (ssl.TLSVersion.TLSv1_2, ["TLSv1.2"])], ids=["1.1", "1.2"]
+)
+async def test_tls_is_spoken_from_1_2_on(
+    issued: Issued, tmp_path: Path, newest: ssl.TLSVersion, spoken: list[str]
+) -> None:
+    (tmp_path / "leaf.pem").write_bytes(issued.chain)
+    (tmp_path / "leaf.key").write_bytes(issued.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "leaf.pem", tmp_path / "leaf.key")
+    context.set_ciphers("ALL:@SECLEVEL=0")  # or OpenSSL itself would refuse the old version
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = newest
+    context.set_alpn_protocols(["h2"])
+    seen: list[str] = []
+
+    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("ssl_object").version())
+        writer.close()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        channel = Channel(Endpoint.of(ServiceSettings("cats", "localhost", port)), pins(issued))
+        await channel.connected(0.5)
+        await channel.close()
+
+    assert seen[:1] == spoken

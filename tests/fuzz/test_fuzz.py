@@ -1,0 +1,170 @@
+"""Whatever is uploaded is scored, or refused with a reason: never a fault of the gateway's own, never a hang.
+
+``make test`` tries some hundred uploads of each kind, ``make fuzz`` ten thousand. A finding becomes a test by its name,
+beside what it breaks.
+"""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.faults.lab import Answer
+from tests.fuzz.conftest import DEADLINE, Upload
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000"))
+BOUNDARY = "a-boundary"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+
+services = st.sampled_from(["files", "pixels"])
+
+
+def fuzz(share: float) -> Callable[[Any], Any]:
+    """A share of all examples; an upload that takes half the deadline counts as hanging."""
+    return settings(
+        max_examples=max(10, int(EXAMPLES * share)),
+        deadline=DEADLINE * 500,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+        print_blob=True,
+        database=None,
+    )
+
+
+def check(answer: Answer) -> None:
+    """Scored, or refused with a reason."""
+    assert answer.status == 200 or (400 <= answer.status < 500 and answer.problem), (answer.status, answer.body)
+
+
+def _files() -> list[bytes]:
+    """A small picture in every format and mode that people send."""
+    picture = Image.linear_gradient("L").resize((40, 30)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = []
+    forms: list[tuple[str, str, dict[str, Any]]] = [
+        ("JPEG", "RGB", {"exif": exif}),
+        ("JPEG", "RGB", {"progressive": True}),
+        ("JPEG", "CMYK", {}),
+        ("JPEG", "L", {}),
+        ("PNG", "RGBA", {"exif": exif}),
+        ("PNG", "P", {}),
+        ("PNG", "I;16", {}),
+        ("WEBP", "RGBA", {"exif": exif}),
+        ("GIF", "P", {"save_all": True, "append_images": [picture.convert("P")]}),
+        ("BMP", "RGB", {}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("TIFF", "CMYK", {}),
+        ("AVIF", "RGB", {}),
+    ]
+    for kind, mode, options in forms:
+        out = io.BytesIO()
+        (picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)).save(out, kind, **options)
+        files.append(out.getvalue())
+    return files
+
+
+FILES = _files()
+
+
+@st.composite
+def broken(draw: st.DrawFn, sound: st.SearchStrategy[bytes]) -> bytes:
+    """Sound bytes with a few places changed, cut, doubled or filled with something else."""
+    data = bytearray(draw(sound))
+    for _ in range(draw(st.integers(0, 6))):
+        at = draw(st.integers(0, len(data)))
+        match draw(st.sampled_from(["set", "cut", "insert", "remove", "repeat"])):
+            case "set" if at < len(data):
+                data[at] = draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF]) | st.integers(0, 255))
+            case "cut":
+                del data[at:]
+            case "insert":
+                data[at:at] = draw(st.binary(max_size=12))
+            case "remove":
+                del data[at : at + draw(st.integers(1, 64))]
+            case "repeat":
+                data[at:at] = data[at : at + 32]
+            case _:
+                pass
+    return bytes(data)
+
+
+@fuzz(0.5)
+@given(data=broken(st.sampled_from(FILES)), service=services)
+def test_images(upload: Upload, data: bytes, service: str) -> None:
+    check(upload(data, "image/jpeg", service=service))
+
+
+@fuzz(0.1)
+@given(
+    data=st.binary(max_size=400), kind=st.sampled_from(["image/png", FORM, "application/json"]) | st.text(max_size=60)
+)
+def test_anything(upload: Upload, data: bytes, kind: str) -> None:
+    check(upload(data, kind))
+
+
+def _form(parts: list[tuple[str, bytes]]) -> bytes:
+    lines = [f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + body + b"\r\n" for head, body in parts]
+    return b"".join(lines) + f"--{BOUNDARY}--\r\n".encode()
+
+
+heads = st.sampled_from(
+    [
+        'Content-Disposition: form-data; name="a"; filename="a.jpg"',
+        'Content-Disposition: form-data; name="a"; filename="a.jpg"\r\nContent-Type: image/jpeg',
+        "Content-Disposition: form-data; name=a; filename*=utf-8''%e2%82%ac.jpg",
+        'Content-Disposition: form-data; name="a"; filename=""',
+        'Content-Disposition: form-data; name="a"',
+        'Content-Disposition: attachment; filename="a.jpg"',
+        "Content-Type: image/jpeg",
+        "",
+    ]
+) | st.text(max_size=80)
+
+
+@fuzz(0.2)
+@given(
+    body=broken(st.lists(st.tuples(heads, st.sampled_from(FILES) | st.binary(max_size=50)), max_size=4).map(_form)),
+    boundary=st.sampled_from([BOUNDARY, BOUNDARY, BOUNDARY, "", '"', "b", "x" * 100]) | st.text(max_size=20),
+)
+def test_forms(upload: Upload, body: bytes, boundary: str) -> None:
+    check(upload(body, f"multipart/form-data; boundary={boundary}"))
+
+
+base64s = st.sampled_from(FILES).map(lambda data: base64.b64encode(data).decode()) | st.text(max_size=30)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | base64s,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["images", "b64", "name"]) | st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+images = st.fixed_dictionaries({"images": st.lists(st.fixed_dictionaries({"b64": base64s}, optional={"name": values}))})
+
+
+@fuzz(0.15)
+@given(body=broken((values | images).map(lambda value: json.dumps(value).encode())))
+def test_json(upload: Upload, body: bytes) -> None:
+    check(upload(body, "application/json"))
+
+
+@fuzz(0.05)
+@given(
+    query=st.dictionaries(st.sampled_from(["top", "threshold", "code"]) | st.text(max_size=5), st.text(max_size=20)),
+    headers=st.dictionaries(
+        st.sampled_from(["request-timeout-ms", "traceparent", "tracestate", "transfer-encoding"]),
+        st.text(st.characters(codec="latin-1"), max_size=60),
+    ),
+    service=services | st.text(max_size=10),
+)
+def test_queries_and_headers(upload: Upload, query: dict[str, str], headers: dict[str, str], service: str) -> None:
+    answer = upload(FILES[0], "image/jpeg", service=service, query=query, headers=headers)
+
+    if answer.problem != "deadline-exceeded":
+        check(answer)
