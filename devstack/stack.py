@@ -1,17 +1,34 @@
 """The processes of the local stack, what each needs of the others, and the settings that point the gateway at them."""
 
-import asyncio
+import errno
 import json
+import os
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from devstack.host.errors import HostError
+from devstack.host.settings import read_local_settings
 from devstack.state import State
-from devstack.supervisor import Program, Supervisor
+from devstack.supervisor import Program, StackFailed, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = ROOT / "local.settings.json"
+FOLDER = ROOT / ".devstack"
+
+HIGHEST_PORT = 65535
+
+_LOOPBACK = "127.0.0.1"
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+
+# What one image takes on the accelerator that the simulated engine stands for.
+LATENCY_MS = 1.8
+
+# The settings whose values are the paths of files; a relative one starts at the app's folder.
+_PATHS = ("KEY_VAULT_CA_FILE",)
 
 
 @dataclass(frozen=True)
@@ -27,18 +44,34 @@ class Ports:
     def starting_at(cls, first: int) -> "Ports":
         return cls(*range(first, first + 4)) if first else cls(0, 0, 0, 0)
 
+    @property
+    def names(self) -> Mapping[str, int]:
+        """The ports by the names of the programs that take them."""
+        return {HOST: self.host, IDENTITY: self.identity, VAULT: self.vault, FPGA: self.fpga}
+
+
+HOST, IDENTITY, VAULT, FPGA = "Functions host", "identity endpoint", "Key Vault", "FPGA service"
+
 
 @dataclass(frozen=True)
 class Options:
-    """How to start the stack."""
+    """How to start the stack; in ``folder`` are the logs, and what the Functions host remembers."""
 
+    folder: Path = FOLDER
     ports: Ports = Ports()
     workers: int = 1
     engine: str = "model"
-    latency_ms: float = 1.8
+    latency_ms: float = LATENCY_MS
     enable_auth: bool = False
     quiet: bool = False
-    keys_file: Path = ROOT / ".devstack" / "host-keys.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.folder / "host-keys.json"
 
 
 @dataclass(frozen=True)
@@ -51,19 +84,34 @@ class Addresses:
     host: str = ""
 
 
-async def start_services(supervisor: Supervisor, state: State, logs: Path, options: Options) -> Addresses:
+def check_ports(ports: Ports, *, without_host: bool = False) -> None:
+    """See to it that the ports are free before anything is started.
+
+    A program may still take one in the meantime, and whoever needs it says so; but only here can be said what to do.
+
+    Raises:
+        StackFailed: one cannot be bound.
+    """
+    for name, port in ports.names.items():
+        if name == HOST and without_host:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_LOOPBACK, port))
+            except OSError as error:
+                raise StackFailed(_unbindable(name, port, error)) from None
+
+
+async def start_services(supervisor: Supervisor, state: State, options: Options) -> Addresses:
     """Start all that the gateway talks to, side by side.
 
     Raises:
-        StackFailed: one of them did not start.
+        StackFailed: one of them cannot be started.
     """
-    header = _settings()["IDENTITY_HEADER"]
-    programs = (
-        _identity(state, logs, options.ports.identity, header),
-        _vault(state, logs, options.ports.vault),
-        _fpga(state, logs, options),
+    identity, vault, fpga = await supervisor.start(
+        _identity(state, options, settings()["IDENTITY_HEADER"]), _vault(state, options), _fpga(state, options)
     )
-    identity, vault, fpga = await asyncio.gather(*(supervisor.start(program) for program in programs))
     return Addresses(identity, vault, fpga)
 
 
@@ -71,69 +119,119 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
     """Start the Functions host; it listens when its app has been indexed.
 
     Raises:
-        StackFailed: it did not start.
+        StackFailed: it cannot be started.
     """
-    arguments = ["--app", str(ROOT), "--port", str(options.ports.host), "--workers", str(options.workers)]
-    arguments += ["--keys-file", str(options.keys_file)]
-    arguments += ["--enable-auth"] if options.enable_auth else []
-    arguments += ["--quiet"] if options.quiet else []
-    program = Program("Functions host", "devstack.host", arguments, environment=environment(addresses, state.ca))
-    host = await supervisor.start(program)
-    return Addresses(addresses.identity, addresses.vault, addresses.fpga, host)
+    arguments = [
+        *("--app", str(ROOT), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *("--state", str(options.folder), "--keys-file", str(options.keys_file)),
+        *(["--enable-auth"] if options.enable_auth else []),
+        *(["--quiet"] if options.quiet else []),
+    ]
+    variables = {**environment(addresses, state.ca), **without_proxy(os.environ)}
+    (host,) = await supervisor.start(Program(HOST, "devstack.host", arguments, environment=variables))
+    return replace(addresses, host=host)
 
 
 def function_key(options: Options) -> str:
-    """The key that opens every function of the started host."""
-    keys: Mapping[str, str] = json.loads(options.keys_file.read_text(encoding="utf-8"))
-    return keys["default"]
+    """The key that opens every function of the started host.
+
+    Raises:
+        StackFailed: its file is gone again.
+    """
+    try:
+        keys: Mapping[str, str] = json.loads(options.keys_file.read_text(encoding="utf-8"))
+        return keys["default"]
+    except (OSError, ValueError, KeyError):
+        raise StackFailed(f"The Functions host wrote no keys to {options.keys_file}: start again") from None
 
 
 def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
-    """What differs from local.settings.json where the parts listen elsewhere; an existing variable wins over it."""
+    """The settings that point the gateway at the stack; a variable of the environment wins over local.settings.json."""
+    values = settings()
     fpga_port = addresses.fpga.rpartition(":")[2]
-    services = [key for key in _settings() if key.startswith("SERVICE__") and key.endswith("__PORT")]
+    services = [key for key in values if key.startswith("SERVICE__") and key.endswith("__PORT")]
     return {
         "IDENTITY_ENDPOINT": addresses.identity,
+        "IDENTITY_HEADER": values["IDENTITY_HEADER"],
         "KEY_VAULT_URL": f"https://localhost:{urlsplit(addresses.vault).port}",
         "KEY_VAULT_CA_FILE": str(ca),
         **dict.fromkeys(services, fpga_port),
     }
 
 
-def _identity(state: State, logs: Path, port: int, header: str) -> Program:
+def overrides(addresses: Addresses, ca: Path) -> Mapping[str, str]:
+    """What a Functions host that reads local.settings.json must be told beside it."""
+    values = dict(settings())
+    for name in _PATHS:
+        values[name] = str(ROOT / values.get(name, ""))
+    differing = {name: value for name, value in environment(addresses, ca).items() if values.get(name) != value}
+    return {**differing, **without_proxy(os.environ)}
+
+
+def without_proxy(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Variables that keep the gateway from asking a proxy for loopback; none where the environment names no proxy."""
+    if not any(name.lower() in PROXIES and value for name, value in environ.items()):
+        return {}
+    exempt = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    names = ",".join([*filter(None, exempt.split(",")), "localhost", _LOOPBACK])
+    # Which of the two is read differs between libraries.
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), names)
+
+
+def settings() -> Mapping[str, str]:
+    """The app settings of local.settings.json.
+
+    Raises:
+        StackFailed: the file is damaged, or lacks what the stack needs.
+    """
+    try:
+        values = read_local_settings(SETTINGS_FILE).values
+    except HostError as error:
+        raise StackFailed(str(error)) from None
+    if not values.get("IDENTITY_HEADER"):
+        raise StackFailed(
+            f"{SETTINGS_FILE} has no setting IDENTITY_HEADER: restore it with git checkout {SETTINGS_FILE.name}"
+        )
+    return values
+
+
+def _identity(state: State, options: Options, header: str) -> Program:
     return Program(
-        "identity endpoint",
+        IDENTITY,
         "devstack.identity",
-        ["--port", str(port), "--signing-key", str(state.signing_key), "--header", header],
-        logs / "identity.log",
+        ["--port", str(options.ports.identity), "--signing-key", str(state.signing_key), "--header", header],
+        options.logs / "identity.log",
     )
 
 
-def _vault(state: State, logs: Path, port: int) -> Program:
+def _vault(state: State, options: Options) -> Program:
     return Program(
-        "Key Vault",
+        VAULT,
         "devstack.vault",
         [
-            *("--folder", str(state.vault), "--port", str(port), "--signing-key", str(state.signing_key)),
+            *("--folder", str(state.vault), "--port", str(options.ports.vault)),
+            *("--signing-key", str(state.signing_key)),
             *("--certificate", str(state.vault_certificate), "--key", str(state.vault_key)),
         ],
-        logs / "vault.log",
+        options.logs / "vault.log",
     )
 
 
-def _fpga(state: State, logs: Path, options: Options) -> Program:
+def _fpga(state: State, options: Options) -> Program:
     return Program(
-        "FPGA service",
+        FPGA,
         "devstack.fpga",
         [
             *("--port", str(options.ports.fpga), "--engine", options.engine, "--latency-ms", str(options.latency_ms)),
             *("--certificate", str(state.fpga_certificate), "--key", str(state.fpga_certificate_key)),
             *("--keys", str(state.fpga_keys)),
         ],
-        logs / "fpga.log",
+        options.logs / "fpga.log",
     )
 
 
-def _settings() -> Mapping[str, str]:
-    values: Mapping[str, str] = json.loads(SETTINGS_FILE.read_text(encoding="utf-8"))["Values"]
-    return values
+def _unbindable(name: str, port: int, error: OSError) -> str:
+    where = f"port {port} on {_LOOPBACK}, which the {name} needs,"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use: stop the program that holds it, or take other ports with --ports-from N"
+    return f"{where} cannot be bound ({error.strerror}): take other ports with --ports-from N"

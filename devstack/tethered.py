@@ -11,19 +11,35 @@ import threading
 import time
 
 # What the module gets to end by itself, in seconds.
-_PATIENCE = 5.0
+PATIENCE = 5.0
+
+_STDIN = 0
 
 
 def _end_with_the_parent() -> None:
-    while os.read(0, 1024):
-        pass
+    _wait_for_the_end_of_input()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_PATIENCE)
+    time.sleep(PATIENCE)
     os._exit(1)
 
 
-if __name__ == "__main__":
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+def _wait_for_the_end_of_input() -> None:
+    try:
+        while os.read(_STDIN, 1024):
+            pass
+    except OSError:
+        return  # closed, or a terminal that is gone: there is no parent there either
+
+
+def main() -> None:
+    """Run the module that the command line names, with the arguments that follow it."""
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m devstack.tethered MODULE [ARGUMENT ...]")
+    threading.Thread(target=_end_with_the_parent, name="tether", daemon=True).start()
     del sys.argv[0]
     # Alters sys.argv[0] to the module's file, as `python -m MODULE` does.
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
