@@ -200,14 +200,17 @@ class CredentialReader:
             GatewayError: the primary key or the pins cannot be had; the cause.
         """
         service, read_at = self._service, self._clock()
-        primary, secondary, pins = await asyncio.gather(
-            self._in_thread(self._read_secret, service.primary_key_secret),
-            self._in_thread(self._read_optional, service.secondary_key_secret),
-            self._in_thread(self._read_pins, service.pins_secret),
-        )
+        primary = asyncio.ensure_future(self._in_thread(self._read_secret, service.primary_key_secret))
+        secondary = asyncio.ensure_future(self._in_thread(self._read_optional, service.secondary_key_secret))
+        pinned = asyncio.ensure_future(self._in_thread(self._read_pins, service.pins_secret))
+        # All to their ends: of several failures the first in this order is told, whichever came first.
+        for result in await asyncio.gather(primary, secondary, pinned, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+        pins = pinned.result()
         for fault in pins.rejected:
             log.warning("service %s: %s", service.name, fault)
-        return Credentials(primary, secondary, pins, read_at)
+        return Credentials(primary.result(), secondary.result(), pins, read_at)
 
     async def _in_thread[T](self, read: Callable[[str], T], secret: str) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, read, secret)

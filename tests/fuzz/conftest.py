@@ -16,7 +16,7 @@ DEADLINE = 10.0
 Upload = Callable[..., Answer]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def upload() -> Iterator[Upload]:
     """Sends a request to ``POST /api/score`` of the gateway, and returns the answer."""
     before = dict(os.environ)
