@@ -66,11 +66,14 @@ async def answered(
 def _answer(
     body: Mapping[str, object], mimetype: str, status: int, headers: Mapping[str, str] | None
 ) -> func.HttpResponse:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(body)
     # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
     data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
     return func.HttpResponse(data, status_code=status, mimetype=mimetype, headers={**_HEADERS, **(headers or {})})
 
+
+# Made once: json.dumps would make one for each answer.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

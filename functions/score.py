@@ -40,7 +40,8 @@ async def _score(req: func.HttpRequest, context: func.Context, name: str | None)
 
 
 def _prediction(one: Prediction) -> dict[str, object]:
-    body: dict[str, object] = {"file": one.file, "labels": [label._asdict() for label in one.labels]}
+    labels = [{"id": label.id, "label": label.label, "score": label.score} for label in one.labels]
+    body: dict[str, object] = {"file": one.file, "labels": labels}
     if one.scores is not None:
         body["scores"] = one.scores
     return body

@@ -130,7 +130,7 @@ class UnsupportedImage(GatewayError):
     slug = "unsupported-image"
     status = 422
     title = "The file is not an image that can be read"
-    remedy = "Send a JPEG or PNG file."
+    remedy = "Send a photograph as JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
 
 
 class DamagedImage(GatewayError):

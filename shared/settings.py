@@ -91,6 +91,8 @@ class ServiceSettings:
     output_name: str = "output_alias"
     output_form: OutputForm = OutputForm.PROBABILITIES
     labels: str = "imagenet"
+    # What the service takes in one message: gRPC's own default, which serving programs rarely raise.
+    max_message_bytes: int = 4 * 1024 * 1024
     deadline_seconds: float = 10.0
 
     def __repr__(self) -> str:
@@ -204,6 +206,7 @@ def _service(name: str, reader: "_Reader") -> ServiceSettings:
         output_name=own.text("OUTPUT_NAME", default.output_name),
         output_form=own.choice("OUTPUT_FORM", OutputForm, default.output_form),
         labels=own.text("LABELS", default.labels),
+        max_message_bytes=own.integer("MAX_MESSAGE_BYTES", default.max_message_bytes, 65_536, 64 * 1024 * 1024),
         deadline_seconds=own.integer("DEADLINE_MS", 10_000, 1, 600_000) / 1000,
     )
 

@@ -49,7 +49,7 @@ def rank(scores: npt.NDArray[np.float32], names: tuple[str, ...], how: Ranking) 
     """
     count = min(how.top or scores.size, scores.size)
     # Negated, so that a stable sort keeps the lower index first among equals.
-    order = np.argsort(-scores, kind="stable")[:count]
+    order = (-scores).argsort(kind="stable")[:count]
     return [
         Label(index, names[index] if index < len(names) else str(index), round(score, 6))
         for index, score in zip(order.tolist(), scores[order].tolist(), strict=True)

@@ -41,6 +41,8 @@ class Scorer:
         self._requests = tensors.RequestTemplate(
             model=service.model, signature=service.signature, input_name=service.input_name
         )
+        # What a message leaves for an encoded image; the numbers that tell lengths grow with it by a few bytes.
+        self._room = service.max_message_bytes - len(self._requests.encoded([b""])) - 32
 
     async def score(self, uploads: Sequence[Upload], ranking: Ranking, call: Call) -> list[Prediction]:
         """Score the images, in their order; all or none.
@@ -93,10 +95,15 @@ class Scorer:
         return self._prediction(upload.name, tensors.scores(answer, self._service.output_name, 1)[0], ranking)
 
     async def _request(self, data: bytes) -> bytes:
-        if self._service.input_form is InputForm.ENCODED:
-            images.check(data, self._limits.image_pixels)
+        if self._service.input_form is InputForm.TENSOR:
+            return await self._in_thread(self._tensor_request, data)
+        if images.forwardable(data, self._limits.image_pixels, self._room):
             return self._requests.encoded([data])
-        return await self._in_thread(self._tensor_request, data)
+        return await self._in_thread(self._file_request, data)
+
+    def _file_request(self, data: bytes) -> bytes:
+        how, pixels = self._service.preprocessing, self._limits.image_pixels
+        return self._requests.encoded([images.to_file(data, how, pixels, self._room)])
 
     def _tensor_request(self, data: bytes) -> bytes:
         tensor = images.to_tensor(data, self._service.preprocessing, self._limits.image_pixels)

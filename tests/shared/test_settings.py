@@ -57,6 +57,7 @@ def test_every_part_of_a_service_can_be_set() -> None:
             "SERVICE__BIG_CATS__OUTPUT_NAME": "y",
             "SERVICE__BIG_CATS__OUTPUT_FORM": "logits",
             "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
+            "SERVICE__BIG_CATS__MAX_MESSAGE_BYTES": "8388608",
             "SERVICE__BIG_CATS__DEADLINE_MS": "2500",
         }
     ).services["big-cats"]
@@ -85,6 +86,7 @@ def test_every_part_of_a_service_can_be_set() -> None:
         "output_name": "y",
         "output_form": OutputForm.LOGITS,
         "labels": "labels/cats.txt",
+        "max_message_bytes": 8 * 1024 * 1024,
         "deadline_seconds": 2.5,
     }
 

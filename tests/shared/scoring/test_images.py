@@ -1,4 +1,4 @@
-"""From a file's bytes to a tensor."""
+"""From a file's bytes to a tensor, and to a file that every service decodes."""
 
 import io
 
@@ -6,42 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.errors import DamagedImage, ImageTooLarge, UnsupportedImage
-from shared.scoring.images import check, format_of, to_tensor
+from benchmarks.photographs import ENOUGH, ROOM, file, plain
+from devstack.model import decode
+from devstack.photos import photo
+from shared.errors import ImageTooLarge
+from shared.scoring.images import normalise, to_file, to_tensor
 from shared.settings import ChannelOrder, Preprocessing
 
 PLAIN = Preprocessing(size=8, resize=8, mean=(0, 0, 0), scale=(1, 1, 1))
-ENOUGH = 1_000_000
-
-
-def file(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def halves(size: tuple[int, int] = (16, 16)) -> Image.Image:
-    """Red on the left, blue on the right."""
-    image = Image.new("RGB", size, (255, 0, 0))
-    image.paste((0, 0, 255), (size[0] // 2, 0, *size))
-    return image
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_the_content_decides_the_format(kind: str) -> None:
-    assert format_of(file(halves(), kind)) == kind
-
-
-@pytest.mark.parametrize("data", [b"", b"x", b"GIF89a......", b"\xff\xd8", b"<svg/>"])
-def test_other_content_is_refused(data: bytes) -> None:
-    with pytest.raises(UnsupportedImage):
-        format_of(data)
+DEFAULT = Preprocessing()
 
 
 def test_pixels_are_normalised_channel_by_channel() -> None:
     how = Preprocessing(size=2, resize=2, mean=(10, 20, 30), scale=(2, 4, 5))
 
-    tensor = to_tensor(file(Image.new("RGB", (2, 2), (20, 40, 60))), how, ENOUGH)
+    tensor = to_tensor(file(Image.new("RGB", (2, 2), (20, 40, 60)), "PNG"), how, ENOUGH)
 
     assert tensor.shape == (2, 2, 3)
     assert tensor.dtype == np.float32
@@ -49,10 +28,20 @@ def test_pixels_are_normalised_channel_by_channel() -> None:
     np.testing.assert_array_equal(tensor, np.full((2, 2, 3), [5, 5, 6], np.float32))
 
 
+def test_normalising_is_exact_for_every_value() -> None:
+    how = Preprocessing(mean=(123.675, 116.28, 103.53), scale=(58.395, 57.12, 57.375))
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = Image.fromarray(np.stack([values, values[::-1], values.T], axis=2))
+
+    exact = (np.asarray(image, np.float64) - how.mean) / how.scale
+
+    np.testing.assert_allclose(normalise(image, how), exact, rtol=1e-6, atol=1e-6)
+
+
 def test_channels_can_be_turned_to_bgr() -> None:
     how = Preprocessing(size=2, resize=2, mean=(0, 0, 0), scale=(1, 1, 1), order=ChannelOrder.BGR)
 
-    tensor = to_tensor(file(Image.new("RGB", (2, 2), (1, 2, 3))), how, ENOUGH)
+    tensor = to_tensor(file(Image.new("RGB", (2, 2), (1, 2, 3)), "PNG"), how, ENOUGH)
 
     assert tensor[0, 0].tolist() == [3, 2, 1]
     assert tensor.flags.c_contiguous
@@ -61,7 +50,7 @@ def test_channels_can_be_turned_to_bgr() -> None:
 def test_mean_and_scale_belong_to_red_green_and_blue_in_either_order() -> None:
     how = Preprocessing(size=1, resize=1, mean=(1, 2, 3), scale=(1, 1, 1), order=ChannelOrder.BGR)
 
-    assert to_tensor(file(Image.new("RGB", (1, 1), (1, 2, 3))), how, ENOUGH).tolist() == [[[0, 0, 0]]]
+    assert to_tensor(file(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG"), how, ENOUGH).tolist() == [[[0, 0, 0]]]
 
 
 @pytest.mark.parametrize("size", [(300, 100), (100, 300)])
@@ -70,7 +59,7 @@ def test_the_centre_is_cut_out_of_the_longer_side(size: tuple[int, int]) -> None
     left, top = (size[0] - 100) // 2, (size[1] - 100) // 2
     image.paste((0, 255, 0), (left, top, left + 100, top + 100))
 
-    tensor = to_tensor(file(image), PLAIN, ENOUGH)
+    tensor = to_tensor(file(image, "PNG"), PLAIN, ENOUGH)
 
     # Bicubic filtering mixes a little of the outside into the outermost pixels.
     assert tensor[1:-1, 1:-1, 1].min() == 255
@@ -81,43 +70,65 @@ def test_the_margin_between_resize_and_size_is_cut_off() -> None:
     image = Image.new("RGB", (100, 100), (255, 0, 0))
     image.paste((0, 255, 0), (25, 25, 75, 75))
 
-    tensor = to_tensor(file(image), Preprocessing(size=8, resize=16, mean=(0, 0, 0), scale=(1, 1, 1)), ENOUGH)
+    tensor = to_tensor(file(image, "PNG"), Preprocessing(size=8, resize=16, mean=(0, 0, 0), scale=(1, 1, 1)), ENOUGH)
 
     assert tensor[1:-1, 1:-1, 1].min() == 255
 
 
-def test_a_picture_on_its_side_is_turned_upright() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # Orientation (EXIF 2.3): the camera was turned; show it rotated by 90 degrees clockwise
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (451, 300), (300, 300), (1999, 257), (90, 61)])
+def test_the_tensor_is_the_services_own_pixel_by_pixel(size: tuple[int, int]) -> None:
+    data = file(plain("rocket").resize(size), "PNG")
 
-    tensor = to_tensor(file(halves(), "PNG", exif=exif), PLAIN, ENOUGH)
+    difference = np.abs(to_tensor(data, DEFAULT, ENOUGH) - decode(data)) * 128
 
-    assert tensor[0, :, 0].min() > 200  # red, the left, is now above
-    assert tensor[-1, :, 2].min() > 200
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
-def test_other_colour_modes_become_rgb(mode: str) -> None:
-    assert to_tensor(file(Image.new("RGB", (4, 4), "white").convert(mode)), PLAIN, ENOUGH).shape == (8, 8, 3)
+    assert difference.max() <= 1
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_file_cut_short_is_damaged(kind: str) -> None:
-    noise = Image.effect_noise((64, 64), 100).convert("RGB")
-    data = file(noise, kind)
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "grace_hopper"])
+def test_a_file_made_for_the_service_gives_the_tensors_pixels(name: str) -> None:
+    data = photo(name).read_bytes()
 
-    with pytest.raises(DamagedImage):
-        to_tensor(data[: len(data) // 2], PLAIN, ENOUGH)
-    with pytest.raises(DamagedImage):
-        check(data[:14], ENOUGH)
+    made = to_file(data, DEFAULT, ENOUGH, ROOM)
+
+    np.testing.assert_array_equal(decode(made), to_tensor(data, DEFAULT, ENOUGH))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_too_many_pixels_are_refused_by_the_header_alone(kind: str) -> None:
-    data = file(halves((20, 20)), kind)
+def test_a_large_jpeg_is_decoded_small_and_stays_the_same_picture() -> None:
+    small = plain("coffee")
+    large = file(small.resize((3001, 2001), Image.Resampling.BICUBIC), "JPEG", quality=95)
 
-    check(data, 400)
-    for work in (lambda: check(data, 399), lambda: to_tensor(data, PLAIN, 399)):
-        with pytest.raises(ImageTooLarge) as caught:
-            work()
-        assert caught.value.detail == "The image has 20 x 20 pixels; 399 are allowed."
+    difference = np.abs(to_tensor(large, DEFAULT, ENOUGH) - to_tensor(file(small, "PNG"), DEFAULT, ENOUGH)) * 128
+
+    assert difference.mean() < 2
+    shifted = np.abs(to_tensor(large, DEFAULT, ENOUGH)[:, 1:] - to_tensor(file(small, "PNG"), DEFAULT, ENOUGH)[:, :-1])
+    assert shifted.mean() * 128 > 4  # a pixel beside its place would have shown
+
+
+def test_a_small_picture_is_not_blown_up_before_it_is_sent() -> None:
+    data = file(Image.new("RGB", (40, 30), "green"), "GIF")
+
+    with Image.open(io.BytesIO(to_file(data, DEFAULT, ENOUGH, ROOM))) as made:
+        assert (made.format, made.mode, made.size) == ("PNG", "RGB", (40, 30))
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (20_000, 300)])
+def test_a_strip_is_cut_to_its_centre_instead_of_being_blown_up(size: tuple[int, int]) -> None:
+    strip = Image.new("RGB", size, "red")
+    middle = (size[0] // 2, size[1] // 2)
+    strip.paste("lime", (middle[0] - 200, middle[1] - 200, middle[0] + 200, middle[1] + 200))
+    data = file(strip, "PNG")
+
+    tensor = to_tensor(data, PLAIN, ENOUGH)
+    with Image.open(io.BytesIO(to_file(data, DEFAULT, ENOUGH, ROOM))) as made:
+        assert max(made.size) <= 8 * min(made.size)
+
+    assert tensor[2:-2, 2:-2, 1].min() == 255
+
+
+def test_a_file_that_is_too_long_for_a_message_becomes_a_jpeg() -> None:
+    noise = file(Image.effect_noise((300, 300), 100).convert("RGB"), "BMP")
+
+    with Image.open(io.BytesIO(to_file(noise, DEFAULT, ENOUGH, 90_000))) as made:
+        assert made.format == "JPEG"
+    with pytest.raises(ImageTooLarge, match="even when shrunk; the service takes 1000"):
+        to_file(noise, DEFAULT, ENOUGH, 1000)
