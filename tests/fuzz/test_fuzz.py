@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pillow_heif
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -66,7 +67,9 @@ def _files() -> list[bytes]:
         out = io.BytesIO()
         (picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)).save(out, kind, **options)
         files.append(out.getvalue())
-    return files
+    heic = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(heic, quality=80)
+    return [*files, heic.getvalue()]
 
 
 FILES = _files()
