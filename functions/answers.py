@@ -67,8 +67,11 @@ def _answer(
     body: Mapping[str, object], mimetype: str, status: int, headers: Mapping[str, str] | None
 ) -> func.HttpResponse:
     text = _encode(body)
-    # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
-    data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
+        data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
     return func.HttpResponse(data, status_code=status, mimetype=mimetype, headers={**_HEADERS, **(headers or {})})
 
 

@@ -11,9 +11,8 @@ get a new channel; once it is connected, new calls go there, and the old one clo
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import grpc
 import grpc.aio
@@ -79,7 +78,7 @@ class Endpoint:
 
 
 class Channel:
-    """A gRPC channel with the roots that it trusts, and the count of the calls on it."""
+    """A gRPC channel with the roots that it trusts, and the count of the calls on it: each enters and leaves it."""
 
     def __init__(self, endpoint: Endpoint, pins: Pins | None) -> None:
         self.pins = pins
@@ -124,17 +123,15 @@ class Channel:
         """In gRPC's words: idle, connecting, ready, transient_failure or shutdown."""
         return self._channel.get_state().name.lower()
 
-    @contextmanager
-    def in_use(self) -> Iterator["Channel"]:
-        """Counts a call, for :meth:`drain`."""
+    def __enter__(self) -> Self:
         self._calls += 1
         self._quiet.clear()
-        try:
-            yield self
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._quiet.set()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._quiet.set()
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Close after the last call, or after ``seconds``."""
@@ -189,15 +186,13 @@ class ChannelSlot:
         self._retry_at = 0.0
         self._tasks: set[asyncio.Task[object]] = set()
 
-    @contextmanager
-    def lease(self, pins: Pins | None) -> Iterator[Channel]:
-        """The channel for one call. Where ``pins`` are new, a channel for them is begun, and the old one lent still."""
+    def lease(self, pins: Pins | None) -> Channel:
+        """The channel for one call, to be entered. Where ``pins`` are new, one for them is begun, the old one lent."""
         if self._live is None:
             self._live = Channel(self._endpoint, pins)
         elif self._live.pins != pins and asyncio.get_running_loop().time() >= self._retry_at:
             self._begin(pins)
-        with self._live.in_use() as channel:
-            yield channel
+        return self._live
 
     async def renew(self, pins: Pins | None) -> bool:
         """Replace the channel by one for ``pins`` and wait for it; False where it did not connect."""

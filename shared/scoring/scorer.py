@@ -52,13 +52,19 @@ class Scorer:
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
         self._check(uploads)
-        tasks = [asyncio.ensure_future(self._score_one(upload, ranking, call)) for upload in uploads]
         try:
             # The parts keep the deadline as well as they can; this keeps it where one of them cannot.
             async with asyncio.timeout(max(call.remaining, 0)):
-                return await asyncio.gather(*tasks)
+                if len(uploads) == 1:
+                    return [await self._score_one(uploads[0], ranking, call)]
+                return await self._score_all(uploads, ranking, call)
         except TimeoutError:
             raise DeadlineExceeded(f"The deadline passed while {_DOING[call.timings.latest]}.") from None
+
+    async def _score_all(self, uploads: Sequence[Upload], ranking: Ranking, call: Call) -> list[Prediction]:
+        tasks = [asyncio.ensure_future(self._score_one(upload, ranking, call)) for upload in uploads]
+        try:
+            return await asyncio.gather(*tasks)
         except GatewayError as error:
             _name_the_file(error, tasks, uploads)
             raise
@@ -127,7 +133,7 @@ class Scorer:
 
 def _name_the_file(error: GatewayError, tasks: Sequence[asyncio.Future[Prediction]], uploads: Sequence[Upload]) -> None:
     """Say which image an error is about, where that makes a difference."""
-    if error.status >= 500 or len(uploads) < 2:
+    if error.status >= 500:
         return
     for index, (task, upload) in enumerate(zip(tasks, uploads, strict=True)):
         if task.done() and not task.cancelled() and task.exception() is error:

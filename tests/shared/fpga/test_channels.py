@@ -135,7 +135,7 @@ async def test_draining_ends_at_its_limit(start: StartService, issued: Issued) -
     channel = Channel(at(service), pins(issued))
 
     async def hang() -> None:
-        with channel.in_use():
+        with channel:
             await channel.predict(REQUEST, KEYS.primary, call())
 
     hanging = asyncio.create_task(hang())
