@@ -57,10 +57,23 @@ async def answered(
     except GatewayError as error:
         if error.status >= 500:
             log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
+        _let_go(error)
         return problem_answer(error, request_id)
     except Exception as fault:  # no fault of ours may reach the host, which answers with nothing
         log.error("%s %s: internal-error %s", name, request_id, _place(fault))  # without its stack trace
+        _let_go(fault)
         return problem_answer(InternalError("An unexpected fault stopped the request."), request_id)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error and of what led to it.
+
+    They hold the frames that the error passed through, with the upload, and some of those hold the error: without this,
+    refused uploads would stay in memory until the garbage collector comes by.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _answer(

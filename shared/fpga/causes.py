@@ -57,7 +57,7 @@ _STATUS: Mapping[StatusCode, type[GatewayError]] = {
 _WORDS: Mapping[type[GatewayError], str] = {
     errors.ServiceUnreachable: "The connection to the service could not be made, or broke.",
     errors.KeysRefused: "The service accepts neither the primary nor the secondary key.",
-    errors.DeadlineExceeded: "The deadline passed before the service answered.",
+    errors.DeadlineExceeded: "The deadline passed while the service was scoring.",
     errors.ServiceBusy: "The service answered that its resources are exhausted.",
 }
 

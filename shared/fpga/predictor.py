@@ -50,10 +50,9 @@ class Predictor:
         while True:
             try:
                 answer = await self._trusted(request, credentials, call)
-            except ServiceUnreachable:
+            except ServiceUnreachable as error:
                 retries += 1
-                if not await self._worth_another_try(retries, credentials, call):
-                    raise
+                credentials = await self._recovered(error, retries, credentials, call)
             else:
                 self._down_since = None
                 return answer
@@ -98,17 +97,54 @@ class Predictor:
             return None
         return self._accepted if self._accepted in credentials.keys else credentials.primary_key
 
-    async def _worth_another_try(self, retries: int, credentials: Credentials | None, call: Call) -> bool:
-        """Wait until the service may be back; False where it is not worth while, or it does not come."""
+    async def _recovered(
+        self, error: ServiceUnreachable, retries: int, credentials: Credentials | None, call: Call
+    ) -> Credentials | None:
+        """Wait until the service may be back; the credentials to go on with.
+
+        Raises:
+            ServiceUnreachable: ``error``, where it is not worth while to wait, or the service did not come back.
+        """
         now = time.monotonic()
         self._down_since = self._down_since or now
         seconds = patience(now=now, down_since=self._down_since, remaining=call.remaining)
         if seconds <= 0 or not self._budget.spend():
-            return False
-        with call.timings.measure(WAIT), self._slot.lease(_pins(credentials)) as channel:
+            raise error
+        with call.timings.measure(WAIT):
             pause = min(backoff(retries), seconds)
             await asyncio.sleep(pause)
-            return await channel.connected(seconds - pause, patiently=True)
+            if credentials is None:
+                back = await self._reconnected(None, seconds - pause)
+            else:
+                back, credentials = await self._reconnected_or_renewed(credentials, seconds - pause)
+        if not back:
+            raise error
+        return credentials
+
+    async def _reconnected(self, pins: Pins | None, seconds: float) -> bool:
+        with self._slot.lease(pins) as channel:
+            return await channel.connected(seconds, patiently=True)
+
+    async def _reconnected_or_renewed(self, used: Credentials, seconds: float) -> tuple[bool, Credentials]:
+        """Wait for the connection, and at the same time for newer pins, which may be what it lacks.
+
+        Of a name with several addresses gRPC tells the last failure alone: behind a connection that one of them refused
+        there may be another's certificate that is not trusted.
+        """
+        connecting = asyncio.create_task(self._reconnected(used.pins, seconds))
+        reading = asyncio.create_task(self._newest(used))
+        try:
+            await asyncio.wait({connecting, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done() and reading.result().pins != used.pins:
+                return await self._slot.renew(reading.result().pins), reading.result()
+            return await connecting, used
+        finally:
+            connecting.cancel()
+            reading.cancel()
+            await asyncio.wait({connecting, reading})
+
+    async def _newest(self, used: Credentials) -> Credentials:
+        return used if self.credentials is None else await self.credentials.newer_than(used)
 
     async def _trusted(self, request: bytes, credentials: Credentials | None, call: Call) -> bytes:
         """One try, or a few more where the service refuses a key or shows an unknown certificate."""
@@ -163,11 +199,9 @@ class Predictor:
         except AioRpcError as again:
             raise cause(again) from again
 
-    async def _newer(self, credentials: Credentials, call: Call) -> Credentials:
-        if self.credentials is None:
-            return credentials
+    async def _newer(self, used: Credentials, call: Call) -> Credentials:
         with call.timings.measure(CREDENTIALS):
-            return await self.credentials.newer_than(credentials)
+            return await self._newest(used)
 
 
 def _pins(credentials: Credentials | None) -> Pins | None:

@@ -26,6 +26,9 @@ _DOING: Mapping[str, str] = {
     PREDICT: "the service was scoring",
 }
 
+# Seconds.
+_LATER = 0.025
+
 type Predict = Callable[[bytes, Call], Awaitable[bytes]]
 
 
@@ -53,8 +56,9 @@ class Scorer:
         """
         self._check(uploads)
         try:
-            # The parts keep the deadline as well as they can; this keeps it where one of them cannot.
-            async with asyncio.timeout(max(call.remaining, 0)):
+            # gRPC keeps the deadline by itself; this keeps it in all else. A little later, since a call that is
+            # cancelled from here would leave memory behind in gRPC.
+            async with asyncio.timeout(max(call.remaining, 0) + _LATER):
                 if len(uploads) == 1:
                     return [await self._score_one(uploads[0], ranking, call)]
                 return await self._score_all(uploads, ranking, call)

@@ -12,6 +12,7 @@ A caller whom the service refuses asks for a snapshot newer than its own: that r
 """
 
 import asyncio
+import copy
 import datetime as dt
 import random
 import time
@@ -109,7 +110,8 @@ class CredentialCache:
         read_at = None if snapshot is None else snapshot.read_at
         step = plan(now=self._clock(), read_at=read_at, refresh_at=self._refresh_at, failed_at=self._failed_at)
         if step is Plan.FAIL and self.problem is not None:
-            raise self.problem
+            # A copy: raised again and again, the same error would gather the tracebacks of all.
+            raise copy.copy(self.problem)
         if snapshot is None:
             return await self._shared_read()
         if step is Plan.USE_AND_REFRESH:
@@ -173,7 +175,7 @@ class CredentialCache:
     def _note_failure(self, error: GatewayError) -> None:
         now = self._clock()
         self._refresh_at = now + min(RETRY_FIRST * 2**self._failures, RETRY_MAX)
-        self._failed_at, self.problem, self._failures = now, error, self._failures + 1
+        self._failed_at, self.problem, self._failures = now, copy.copy(error), self._failures + 1
         kept = "nothing to serve from" if self._snapshot is None else "serving from the last snapshot"
         log.warning("credentials could not be read (%s): %s %s", kept, error.slug, error.detail)
 
