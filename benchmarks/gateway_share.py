@@ -53,7 +53,7 @@ PARTS: dict[str, Callable[..., object]] = {
     "scorer: tasks, deadline": scorer.Scorer.score,
     "scorer: image's headers": images.forwardable,
     "scorer: request": tensors.RequestTemplate.encoded,
-    "scorer: answer": tensors.scores,
+    "scorer: answer": tensors.AnswerReader.scores,
     "scorer: ranking": labels.rank,
     "predictor: credentials, lease": predictor.Predictor.predict,
     CALL: channels.Channel.predict,

@@ -85,7 +85,13 @@ def _answer(
     except UnicodeEncodeError:
         # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
         data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
-    return func.HttpResponse(data, status_code=status, mimetype=mimetype, headers={**_HEADERS, **(headers or {})})
+    # The type stands among the headers: the library would look for it there, and meet an exception.
+    return func.HttpResponse(
+        data,
+        status_code=status,
+        mimetype=mimetype,
+        headers={"Content-Type": mimetype, **_HEADERS, **(headers or {})},
+    )
 
 
 # Made once: json.dumps would make one for each answer.

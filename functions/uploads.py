@@ -42,12 +42,12 @@ def uploads(request: func.HttpRequest) -> list[Upload]:
         if "chunked" in headers.get("transfer-encoding", "").lower():
             raise LengthRequired("The upload is chunked, and so reached the gateway without its bytes.")
         raise EmptyBody("The request's body is empty.")
-    content_type, options = parse_options_header(headers.get("content-type", ""))
-    content_type = content_type.lower()
+    header = headers.get("content-type", "")
+    content_type = header.partition(";")[0].strip().lower()
     if content_type.startswith("image/") or content_type == "application/octet-stream":
         return [Upload("body", body)]
     if content_type == "multipart/form-data":
-        return _not_empty(_multipart(body, options.get("boundary", "")))
+        return _not_empty(_multipart(body, parse_options_header(header)[1].get("boundary", "")))
     if content_type == "application/json":
         return _not_empty(_json(body))
     given = f"is {content_type[:80]!r}" if content_type else "is missing"

@@ -1,5 +1,6 @@
 """What one request leaves behind for people: its parts' times, its trace, its log line."""
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
@@ -70,3 +71,10 @@ class Call:
     def remaining(self) -> float:
         """Seconds until the deadline; zero or less when it has passed."""
         return self.deadline - time.monotonic()
+
+    def in_time(self) -> asyncio.Timeout:
+        """Bounds what has no deadline of its own; a TimeoutError then ends the request.
+
+        gRPC calls have one, and must not be bounded again: one that is cancelled leaves memory behind in gRPC.
+        """
+        return asyncio.timeout(max(self.remaining, 0))

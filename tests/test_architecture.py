@@ -69,7 +69,7 @@ def test_what_is_deployed_is_required() -> None:
     named = {line.split(">=")[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1].isalpha()}
     packages = {
         "PIL": "pillow",
-        "azure.core": "azure-identity",
+        "azure.core": "azure-core",
         "azure.functions": "azure-functions",
         "azure.identity": "azure-identity",
         "azure.keyvault": "azure-keyvault-secrets",
@@ -78,6 +78,7 @@ def test_what_is_deployed_is_required() -> None:
         "grpc": "grpcio",
         "numpy": "numpy",
         "pillow_heif": "pillow-heif",
+        "urllib3": "urllib3",
         "werkzeug": "werkzeug",
     }
     imported = {name for _, file in modules() for name in imports(file)}

@@ -44,7 +44,7 @@ class Predictor:
             GatewayError: the cause, as the service, the network or Key Vault gave it.
         """
         with call.timings.measure(CREDENTIALS):
-            credentials = None if self.credentials is None else await self.credentials.current()
+            credentials = await self._current(call)
         self._budget.earn()
         retries = 0
         while True:
@@ -92,6 +92,15 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<Predictor {self._slot!r} {self.credentials!r}>"
 
+    async def _current(self, call: Call) -> Credentials | None:
+        if self.credentials is None:
+            return None
+        snapshot = self.credentials.latest()
+        if snapshot is not None:
+            return snapshot
+        async with call.in_time():
+            return await self.credentials.current()
+
     def _first_key(self, credentials: Credentials | None) -> str | None:
         if credentials is None:
             return None
@@ -136,12 +145,19 @@ class Predictor:
         try:
             await asyncio.wait({connecting, reading}, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done() and reading.result().pins != used.pins:
-                return await self._slot.renew(reading.result().pins), reading.result()
+                return await self._renewed(reading.result().pins, seconds), reading.result()
             return await connecting, used
         finally:
             connecting.cancel()
             reading.cancel()
             await asyncio.wait({connecting, reading})
+
+    async def _renewed(self, pins: Pins, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                return await self._slot.renew(pins)
+        except TimeoutError:
+            return False
 
     async def _newest(self, used: Credentials) -> Credentials:
         return used if self.credentials is None else await self.credentials.newer_than(used)
@@ -191,7 +207,7 @@ class Predictor:
     async def _with_fresh_pins(self, request: bytes, credentials: Credentials, call: Call, error: AioRpcError) -> bytes:
         fresh = await self._newer(credentials, call)
         with call.timings.measure(WAIT):
-            renewed = fresh.pins != credentials.pins and await self._slot.renew(fresh.pins)
+            renewed = fresh.pins != credentials.pins and await self._renewed(fresh.pins, call.remaining)
         if not renewed:
             raise cause(error) from error
         try:
@@ -201,7 +217,8 @@ class Predictor:
 
     async def _newer(self, used: Credentials, call: Call) -> Credentials:
         with call.timings.measure(CREDENTIALS):
-            return await self._newest(used)
+            async with call.in_time():
+                return await self._newest(used)
 
 
 def _pins(credentials: Credentials | None) -> Pins | None:

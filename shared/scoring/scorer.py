@@ -26,9 +26,6 @@ _DOING: Mapping[str, str] = {
     PREDICT: "the service was scoring",
 }
 
-# Seconds.
-_LATER = 0.025
-
 type Predict = Callable[[bytes, Call], Awaitable[bytes]]
 
 
@@ -44,6 +41,7 @@ class Scorer:
         self._requests = tensors.RequestTemplate(
             model=service.model, signature=service.signature, input_name=service.input_name
         )
+        self._answers = tensors.AnswerReader(service.output_name)
         # What a message leaves for an encoded image; the numbers that tell lengths grow with it by a few bytes.
         self._room = service.max_message_bytes - len(self._requests.encoded([b""])) - 32
 
@@ -56,12 +54,9 @@ class Scorer:
         """
         self._check(uploads)
         try:
-            # gRPC keeps the deadline by itself; this keeps it in all else. A little later, since a call that is
-            # cancelled from here would leave memory behind in gRPC.
-            async with asyncio.timeout(max(call.remaining, 0) + _LATER):
-                if len(uploads) == 1:
-                    return [await self._score_one(uploads[0], ranking, call)]
-                return await self._score_all(uploads, ranking, call)
+            if len(uploads) == 1:
+                return [await self._score_one(uploads[0], ranking, call)]
+            return await self._score_all(uploads, ranking, call)
         except TimeoutError:
             raise DeadlineExceeded(f"The deadline passed while {_DOING[call.timings.latest]}.") from None
 
@@ -96,20 +91,20 @@ class Scorer:
 
     async def _score_one(self, upload: Upload, ranking: Ranking, call: Call) -> Prediction:
         with call.timings.measure(DECODE):
-            request = await self._request(upload.data)
+            request = await self._request(upload.data, call)
         try:
             answer = await self._predict(request, call)
         except ServiceRejected:
-            await self._blame_the_image(upload.data)
+            await self._blame_the_image(upload.data, call)
             raise
-        return self._prediction(upload.name, tensors.scores(answer, self._service.output_name, 1)[0], ranking)
+        return self._prediction(upload.name, self._answers.scores(answer), ranking)
 
-    async def _request(self, data: bytes) -> bytes:
+    async def _request(self, data: bytes, call: Call) -> bytes:
         if self._service.input_form is InputForm.TENSOR:
-            return await self._in_thread(self._tensor_request, data)
+            return await self._in_thread(call, self._tensor_request, data)
         if images.forwardable(data, self._limits.image_pixels, self._room):
             return self._requests.encoded([data])
-        return await self._in_thread(self._file_request, data)
+        return await self._in_thread(call, self._file_request, data)
 
     def _file_request(self, data: bytes) -> bytes:
         how, pixels = self._service.preprocessing, self._limits.image_pixels
@@ -119,13 +114,14 @@ class Scorer:
         tensor = images.to_tensor(data, self._service.preprocessing, self._limits.image_pixels)
         return self._requests.tensor(tensor[np.newaxis])
 
-    async def _blame_the_image(self, data: bytes) -> None:
+    async def _blame_the_image(self, data: bytes, call: Call) -> None:
         """An encoded image is decoded by the service alone; when that one rejects it, find out whether it is broken."""
         if self._service.input_form is InputForm.ENCODED:
-            await self._in_thread(images.to_tensor, data, self._service.preprocessing, self._limits.image_pixels)
+            await self._in_thread(call, self._tensor_request, data)
 
-    async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **kwargs))
+    async def _in_thread(self, call: Call, work: Callable[[bytes], bytes], data: bytes) -> bytes:
+        async with call.in_time():
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work, data)
 
     def _prediction(self, file: str, scores: npt.NDArray[np.float32], ranking: Ranking) -> Prediction:
         if self._service.output_form is OutputForm.LOGITS:

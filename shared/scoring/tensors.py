@@ -49,12 +49,52 @@ class RequestTemplate:
         return b"".join([self._head, entry_head, self._input_name, value_head, *tensor])
 
 
-def scores(response: bytes, output_name: str, count: int) -> npt.NDArray[np.float32]:
-    """The scores in a PredictResponse: ``[count, classes]`` float32, all finite.
+class AnswerReader:
+    """Reads the PredictResponses of one service.
 
-    Raises:
-        ServiceAnswerInvalid: no such output, another type or shape, or numbers that are none.
+    They are alike but for their numbers: once one has been read, the bytes before and after its numbers are known, and
+    the numbers of any other that has the same bytes there lie in the same place.
     """
+
+    # _layout  what surrounds the numbers, and their shape; None before the first answer
+
+    def __init__(self, output_name: str) -> None:
+        self._output_name = output_name
+        self._layout: tuple[bytes, bytes, tuple[int, ...]] | None = None
+
+    def scores(self, response: bytes) -> npt.NDArray[np.float32]:
+        """The scores of one image: ``[classes]`` float32, all finite.
+
+        Raises:
+            ServiceAnswerInvalid: no such output, another type or shape, or numbers that are none.
+        """
+        values = self._known(response)
+        if values is None:
+            values = _parse(response, self._output_name)
+            self._learn(response, values)
+        if not np.isfinite(values).all():
+            raise ServiceAnswerInvalid("The output holds values that are not numbers (NaN or infinity).")
+        return values
+
+    def _known(self, response: bytes) -> npt.NDArray[np.float32] | None:
+        if self._layout is None:
+            return None
+        before, after, shape = self._layout
+        size = shape[0] * 4
+        is_alike = len(response) == len(before) + size + len(after)
+        if is_alike and response.startswith(before) and response.endswith(after):
+            return np.frombuffer(response, dtype="<f4", count=shape[0], offset=len(before))
+        return None
+
+    def _learn(self, response: bytes, values: npt.NDArray[np.float32]) -> None:
+        numbers = values.astype("<f4").tobytes()
+        # Anywhere else than at the only place, the numbers could be those of something else.
+        if len(numbers) >= _LEAST_TO_LEARN and response.count(numbers) == 1:
+            at = response.index(numbers)
+            self._layout = response[:at], response[at + len(numbers) :], values.shape
+
+
+def _parse(response: bytes, output_name: str) -> npt.NDArray[np.float32]:
     try:
         outputs = PredictResponse.FromString(response).outputs
     except DecodeError as error:
@@ -63,12 +103,13 @@ def scores(response: bytes, output_name: str, count: int) -> npt.NDArray[np.floa
         there = ", ".join(sorted(outputs)) or "none"
         raise ServiceAnswerInvalid(f"The answer has no output {output_name!r}; it has: {there}.")
     values = _floats(outputs[output_name])
-    if values.ndim < 2 or values.shape[0] != count or values.size == 0:
-        raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [{count}, classes] is needed.")
-    values = values.reshape(count, -1)
-    if not np.isfinite(values).all():
-        raise ServiceAnswerInvalid("The output holds values that are not numbers (NaN or infinity).")
-    return values
+    if values.ndim < 2 or values.shape[0] != 1 or values.size == 0:
+        raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
+    return values.reshape(-1)
+
+
+# Bytes: fewer could stand in an answer by chance.
+_LEAST_TO_LEARN = 32
 
 
 def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:

@@ -100,11 +100,11 @@ class CredentialCache:
         self._failures = 0
         self.problem: GatewayError | None = None
 
-    async def current(self) -> Credentials:
-        """The snapshot, fetched first where there is none.
+    def latest(self) -> Credentials | None:
+        """The snapshot, without waiting; None while there is none. Begins to renew one that is due.
 
         Raises:
-            GatewayError: there is none, and it cannot be read; the cause.
+            GatewayError: there is none, and it could not be read a moment ago; the cause.
         """
         snapshot = self._snapshot
         read_at = None if snapshot is None else snapshot.read_at
@@ -112,11 +112,17 @@ class CredentialCache:
         if step is Plan.FAIL and self.problem is not None:
             # A copy: raised again and again, the same error would gather the tracebacks of all.
             raise copy.copy(self.problem)
-        if snapshot is None:
-            return await self._shared_read()
         if step is Plan.USE_AND_REFRESH:
             self._start_reading()
         return snapshot
+
+    async def current(self) -> Credentials:
+        """The snapshot, fetched first where there is none.
+
+        Raises:
+            GatewayError: there is none, and it cannot be read; the cause.
+        """
+        return self.latest() or await self._shared_read()
 
     async def newer_than(self, used: Credentials) -> Credentials:
         """A snapshot read after ``used`` was; ``used`` itself where a newer one cannot be had now."""

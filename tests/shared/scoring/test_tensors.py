@@ -1,6 +1,6 @@
 """The bytes of requests and answers, held against the generated code."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from protos.serving_pb2 import PredictRequest, PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, DT_INT64, DT_STRING, DataType, TensorProto, TensorShapeProto
 from shared.errors import ServiceAnswerInvalid
-from shared.scoring.tensors import RequestTemplate, scores
+from shared.scoring.tensors import AnswerReader, RequestTemplate
 
 BARE = RequestTemplate(model="", signature="", input_name="images")
 
@@ -82,14 +82,59 @@ def test_model_signature_and_input_are_named_as_the_settings_say() -> None:
     ],
 )
 def test_scores_are_read_in_every_form(tensor: dict[str, Any]) -> None:
-    got = scores(answer(**tensor), "out", 1)
+    got = AnswerReader("out").scores(answer(**tensor))
 
     assert got.dtype == np.float32
-    assert got.tolist() == [[0.5, 0.25, 0.25]]
+    assert got.tolist() == [0.5, 0.25, 0.25]
 
 
 def test_a_single_value_fills_the_shape() -> None:
-    assert scores(answer(float_val=[0.25], shape=[2, 4]), "out", 2).tolist() == [[0.25] * 4] * 2
+    assert AnswerReader("out").scores(answer(float_val=[0.25], shape=[1, 4])).tolist() == [0.25] * 4
+
+
+NUMBERS = np.random.default_rng(5).random((50, 1000), np.float32)
+
+
+def answers() -> Iterator[tuple[bytes, list[float]]]:
+    """Answers of many kinds, each kind several times, with their numbers."""
+    for numbers in NUMBERS[:10]:
+        values = numbers.tolist()
+        yield answer(float_val=values, shape=[1, 1000]), values
+        yield answer(tensor_content=numbers.tobytes(), shape=[1, 1000]), values
+        yield answer(float_val=values[:20], shape=[1, 20]), values[:20]
+        yield answer(float_val=values[:3]), values[:3]
+        yield answer(float_val=values[:1], shape=[1, 30]), values[:1] * 30
+        both = {"out": TensorProto.FromString(_tensor(values)), "other": TensorProto.FromString(_tensor(values))}
+        yield PredictResponse(outputs=both).SerializeToString(deterministic=True), values
+
+
+def _tensor(values: Sequence[float]) -> bytes:
+    dims = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1), TensorShapeProto.Dim(size=len(values))])
+    return TensorProto(dtype=DT_FLOAT, tensor_shape=dims, float_val=values).SerializeToString()
+
+
+def test_what_was_learned_of_one_answer_never_misreads_another() -> None:
+    reader = AnswerReader("out")
+    mixed = list(answers())
+    for response, values in [*mixed, *mixed[::-1], *sorted(mixed)]:
+        assert reader.scores(response).tolist() == values
+
+
+def test_an_answer_that_differs_in_anything_but_its_numbers_is_read_anew() -> None:
+    reader = AnswerReader("out")
+    sound = answer(float_val=NUMBERS[0].tolist(), shape=[1, 1000])
+    reader.scores(sound)
+    for at in [*range(40), *range(len(sound) - 10, len(sound))]:
+        broken = sound[:at] + bytes([sound[at] ^ 0x11]) + sound[at + 1 :]
+        fresh, learned = (_outcome(one, broken) for one in (AnswerReader("out"), reader))
+        assert fresh == learned
+
+
+def _outcome(reader: AnswerReader, response: bytes) -> object:
+    try:
+        return reader.scores(response).tolist()
+    except ServiceAnswerInvalid as error:
+        return error.detail
 
 
 @pytest.mark.parametrize(
@@ -113,5 +158,5 @@ def test_a_single_value_fills_the_shape() -> None:
 )
 def test_an_answer_that_cannot_be_used_is_named(response: bytes, words: str) -> None:
     with pytest.raises(ServiceAnswerInvalid) as caught:
-        scores(response, "out", 1)
+        AnswerReader("out").scores(response)
     assert words in caught.value.detail
