@@ -1,45 +1,23 @@
 """The laboratory's fixtures: a vault for the session, services and the app for each test."""
 
 import os
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from devstack.authority import Authority, Issued
-from devstack.vault import VaultStore
 from shared import gateway
-from tests.devstack.processes import Running
-from tests.faults.lab import IDENTITY_HEADER, Lab, Vault
+from tests.faults.lab import Lab
 from tests.shared.fpga.conftest import KEYS, authority, issued, start
+from tests.vaults import IDENTITY_HEADER, Vault, running_vault
 
 __all__ = ["authority", "issued", "start"]  # fixtures, shared with the tests of the channels
 
 
 @pytest.fixture(scope="session")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
-    folder = tmp_path_factory.mktemp("laboratory")
-    trusted = Authority.create()
-    trusted.save(folder)
-    leaf = trusted.issue()
-    (folder / "leaf.pem").write_bytes(leaf.chain)
-    (folder / "leaf.key").write_bytes(leaf.key)
-    key = secrets.token_bytes(32)
-    (folder / "signing.key").write_bytes(key)
-    VaultStore(folder / "secrets")
-    identity = Running(
-        "devstack.identity",
-        *("--port", "0", "--signing-key", folder / "signing.key", "--header", IDENTITY_HEADER),
-        log=folder / "identity.log",
-    )
-    served = Running(
-        "devstack.vault",
-        *("--folder", folder / "secrets", "--port", "0", "--signing-key", folder / "signing.key"),
-        *("--certificate", folder / "leaf.pem", "--key", folder / "leaf.key"),
-        log=folder / "vault.log",
-    )
-    with identity, served:
-        yield Vault(served.address, identity.address, folder / "ca.pem", key)
+    with running_vault(tmp_path_factory.mktemp("laboratory")) as running:
+        yield running
 
 
 @pytest.fixture

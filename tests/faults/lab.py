@@ -3,24 +3,20 @@
 import asyncio
 import io
 import json
-import ssl
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
-import httpx
 from PIL import Image
 
-from devstack import tokens
 from devstack.authority import Authority, Issued
 from devstack.fpga import Service
 from functions import health
 from functions import score as scoring
 from functions.answers import PROBLEM_TYPE
+from tests.vaults import Vault
 
 
 def _picture() -> bytes:
@@ -31,35 +27,6 @@ def _picture() -> bytes:
 
 PICTURE = _picture()
 """A small JPEG file."""
-
-IDENTITY_HEADER = "laboratory"
-
-
-@dataclass(frozen=True)
-class Vault:
-    """The running Key Vault and identity endpoint."""
-
-    address: str
-    identity: str
-    ca: Path
-    signing_key: bytes
-
-    def set(self, name: str, value: str, *, enabled: bool = True) -> None:
-        body = {"value": value, "attributes": {"enabled": enabled}}
-        self._send("PUT", f"/secrets/{name}?api-version=7.4", body)
-
-    def fault(self, **fault: object) -> None:
-        """Break it, or make it whole where nothing is said."""
-        self._send("PUT" if fault else "DELETE", "/_devstack/faults", fault or None)
-
-    def _send(self, method: str, path: str, body: object) -> None:
-        token = tokens.issue(self.signing_key, resource="https://vault.azure.net", now=time.time()).value
-        trusted = ssl.create_default_context(cafile=str(self.ca))
-        with httpx.Client(verify=trusted, trust_env=False) as client:
-            answer = client.request(
-                method, self.address + path, json=body, headers={"Authorization": f"Bearer {token}"}
-            )
-        assert answer.is_success, answer.text
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 
 from devstack.vault import VaultStore
 from tests.conftest import ROOT, read_until_ready
-from tests.faults.lab import Vault
+from tests.vaults import Vault
 
 # Shorter pieces than this occur by chance.
 PIECE = 8

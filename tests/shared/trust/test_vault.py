@@ -1,81 +1,39 @@
 """Key Vault's refusals, each told by its cause: the real SDK, a real vault, a real identity endpoint."""
 
-import secrets
 import socket
-import ssl
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from devstack import tokens
 from devstack.authority import Authority
-from devstack.vault import VaultStore
 from shared import errors
 from shared.errors import GatewayError
 from shared.settings import VaultSettings
 from shared.trust.vault import Vault
-from tests.devstack.processes import Running
-
-HEADER = "test-header"
-
-
-class Stack:
-    """The running vault and identity endpoint."""
-
-    def __init__(self, vault: str, identity: str, ca: Path, signing_key: bytes) -> None:
-        self.vault = vault
-        self.identity = identity
-        self.ca = ca
-        self._key = signing_key
-
-    def fault(self, **fault: object) -> None:
-        token = tokens.issue(self._key, resource="https://vault.azure.net", now=time.time()).value
-        trusted = ssl.create_default_context(cafile=str(self.ca))
-        with httpx.Client(verify=trusted, trust_env=False, headers={"Authorization": f"Bearer {token}"}) as client:
-            url = f"{self.vault}/_devstack/faults"
-            response = client.put(url, json=fault) if fault else client.delete(url)
-            assert response.is_success, response.text
+from tests.vaults import IDENTITY_HEADER, running_vault
+from tests.vaults import Vault as RunningVault
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("vault")
-    authority = Authority.create()
-    authority.save(folder)
-    leaf = authority.issue()
-    (folder / "leaf.pem").write_bytes(leaf.chain)
-    (folder / "leaf.key").write_bytes(leaf.key)
-    key = secrets.token_bytes(32)
-    (folder / "signing.key").write_bytes(key)
-    store = VaultStore(folder / "secrets")
-    store.set("cats-key", "the old value")
-    store.set("cats-key", "the value")
-    store.set("sleeping", "x", enabled=False)
-    identity = Running(
-        "devstack.identity",
-        *("--port", "0", "--signing-key", folder / "signing.key", "--header", HEADER),
-        log=folder / "identity.log",
-    )
-    vault = Running(
-        "devstack.vault",
-        *("--folder", folder / "secrets", "--port", "0", "--signing-key", folder / "signing.key"),
-        *("--certificate", folder / "leaf.pem", "--key", folder / "leaf.key"),
-        log=folder / "vault.log",
-    )
-    with identity, vault:
-        yield Stack(vault.address, identity.address, folder / "ca.pem", key)
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningVault]:
+    with running_vault(tmp_path_factory.mktemp("vault")) as made:
+        made.set("cats-key", "the old value")
+        made.set("cats-key", "the value")
+        made.set("sleeping", "x", enabled=False)
+        yield made
 
 
 @pytest.fixture
-def connect(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Vault]]:
+def connect(running: RunningVault, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Vault]]:
     """Makes the gateway's reader of the vault; arguments change where it looks."""
     made: list[Vault] = []
 
     def vault(
-        url: str = stack.vault, identity: str = stack.identity, header: str = HEADER, ca: Path = stack.ca
+        url: str = running.address,
+        identity: str = running.identity,
+        header: str = IDENTITY_HEADER,
+        ca: Path = running.ca,
     ) -> Vault:
         monkeypatch.setenv("IDENTITY_ENDPOINT", identity)
         monkeypatch.setenv("IDENTITY_HEADER", header)
@@ -85,7 +43,7 @@ def connect(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     yield vault
     for one in made:
         one.close()
-    stack.fault()
+    running.fault()
 
 
 def unused() -> int:
@@ -121,8 +79,8 @@ def test_a_disabled_secret(connect: Callable[..., Vault]) -> None:
     assert isinstance(refusal(connect(), "sleeping"), errors.SecretDisabled)
 
 
-def test_a_vault_that_throttles_says_when_to_come_back(stack: Stack, connect: Callable[..., Vault]) -> None:
-    stack.fault(mode="throttle", retry_after=7)
+def test_a_vault_that_throttles_says_when_to_come_back(running: RunningVault, connect: Callable[..., Vault]) -> None:
+    running.fault(mode="throttle", retry_after=7)
 
     error = refusal(connect())
 
@@ -130,14 +88,14 @@ def test_a_vault_that_throttles_says_when_to_come_back(stack: Stack, connect: Ca
     assert error.retry_after == 7
 
 
-def test_a_vault_that_forbids(stack: Stack, connect: Callable[..., Vault]) -> None:
-    stack.fault(mode="forbid")
+def test_a_vault_that_forbids(running: RunningVault, connect: Callable[..., Vault]) -> None:
+    running.fault(mode="forbid")
 
     assert isinstance(refusal(connect()), errors.VaultForbidden)
 
 
-def test_a_vault_that_fails(stack: Stack, connect: Callable[..., Vault]) -> None:
-    stack.fault(mode="error")
+def test_a_vault_that_fails(running: RunningVault, connect: Callable[..., Vault]) -> None:
+    running.fault(mode="error")
 
     error = refusal(connect())
 
@@ -165,11 +123,11 @@ def test_an_identity_endpoint_that_refuses(connect: Callable[..., Vault]) -> Non
     assert isinstance(refusal(connect(header="wrong")), errors.IdentityUnavailable)
 
 
-def test_no_identity_at_all(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_identity_at_all(running: RunningVault, monkeypatch: pytest.MonkeyPatch) -> None:
     # Away from Azure, with nothing set, the SDK looks for a virtual machine's endpoint; name an unused one.
     monkeypatch.delenv("IDENTITY_ENDPOINT", raising=False)
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"http://127.0.0.1:{unused()}")
-    vault = Vault(VaultSettings(stack.vault, ca_file=str(stack.ca)))
+    vault = Vault(VaultSettings(running.address, ca_file=str(running.ca)))
 
     assert isinstance(refusal(vault), errors.IdentityUnavailable)
     vault.close()
