@@ -19,6 +19,16 @@ from devstack.stack import Addresses, environment
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_configure() -> None:
+    """Let signals reach the processes that the tests start.
+
+    A signal that is ignored here, as by ``nohup`` or in a shell's background job, would be ignored by them too.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 @dataclass(frozen=True)
 class Stack:
     """The running stack: the Functions host's address, the folder with its state, and the app settings that fit it."""
