@@ -54,7 +54,7 @@ async def main(app: str, rpc: ModuleType) -> None:
             {
                 "id": answer.invocation_id,
                 "status": back.status_code,
-                "headers": dict(back.headers),
+                "headers": {name.lower(): value for name, value in back.headers.items()},
                 "body": back.body.bytes.decode(),
             }
         )
