@@ -50,20 +50,20 @@ class ModelEngine:
         self._decoding = ThreadPoolExecutor(2, "fpga-decode")
 
     async def score(self, batch: Batch) -> Scores:
-        parts = [batch[start : start + self._PART] for start in range(0, len(batch), self._PART)]
-        scores = np.concatenate([await self._score_part(part) for part in parts])
+        starts = range(0, len(batch), self._PART)
+        scores = np.concatenate([await self._score_part(batch[at : at + self._PART], at) for at in starts])
         return scores.reshape(len(batch), *self.output_shape)
 
     def close(self) -> None:
         for pool in (self._scoring, self._decoding):
             pool.shutdown(cancel_futures=True)
 
-    async def _score_part(self, part: Batch) -> Scores:
+    async def _score_part(self, part: Batch, start: int) -> Scores:
         loop = asyncio.get_running_loop()
         if isinstance(part, np.ndarray):
             pixels = part
         else:
-            pixels = await loop.run_in_executor(self._decoding, _decode, part)
+            pixels = await loop.run_in_executor(self._decoding, _decode, part, start)
         return await loop.run_in_executor(self._scoring, self._session.run, pixels)
 
     def __repr__(self) -> str:
@@ -148,10 +148,10 @@ class Device:
         return f"<Device {self._latency / 1e6} ms>"
 
 
-def _decode(files: list[bytes]) -> Scores:
+def _decode(files: list[bytes], start: int) -> Scores:
     from devstack.model import preprocess  # noqa: PLC0415 - Pillow, which the simulated engine need not load
 
     try:
-        return preprocess.decode_all(files)
+        return preprocess.decode_all(files, start)
     except preprocess.ImageError as error:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None

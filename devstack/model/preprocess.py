@@ -19,8 +19,8 @@ class ImageError(ValueError):
     """An image cannot be decoded; the message says why, in one line."""
 
 
-def decode_all(files: Sequence[bytes]) -> NDArray[np.float32]:
-    """Decode JPEG or PNG files into float32 [N, 224, 224, 3].
+def decode_all(files: Sequence[bytes], start: int = 0) -> NDArray[np.float32]:
+    """Decode JPEG or PNG files into float32 [N, 224, 224, 3]. ``start`` counts the first, for the error.
 
     Raises:
         ImageError: one of them is no such image; the message gives its index.
@@ -30,7 +30,7 @@ def decode_all(files: Sequence[bytes]) -> NDArray[np.float32]:
         try:
             batch[index] = decode(file)
         except ImageError as error:
-            raise ImageError(f"images[{index}] {error}") from None
+            raise ImageError(f"images[{start + index}] {error}") from None
     return batch
 
 

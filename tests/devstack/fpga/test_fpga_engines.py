@@ -189,6 +189,13 @@ async def test_the_model_scores_a_large_batch_in_parts_and_in_order(real: ModelE
     np.testing.assert_allclose(together, np.tile(alone, (4, 1)), atol=1e-5)
 
 
+async def test_the_file_that_cannot_be_decoded_is_counted_in_the_whole_batch(real: ModelEngine) -> None:
+    sound = photo("rocket").read_bytes()
+
+    with pytest.raises(Refusal, match=r"images\[9\]"):
+        await real.score([*[sound] * 9, b"no picture"])
+
+
 async def test_the_model_refuses_a_file_that_it_cannot_decode(real: ModelEngine) -> None:
     with pytest.raises(Refusal, match=r"images\[1\] cannot be decoded"):
         await real.score([COFFEE, COFFEE[:1000]])
