@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from devstack import bodies
 from devstack.control import errors, registration, wire
 from devstack.control.access import AUDIENCE, authenticate, challenge
 from devstack.control.admin import Admin
@@ -329,12 +330,10 @@ async def _failed(_request: Request, _error: Exception) -> Response:
 
 
 async def _read_body(request: Request) -> None:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise errors.BadRequest(f"The request body is larger than {_MAX_BODY} bytes.")
-    request.state.body = bytes(body)
+    try:
+        request.state.body = await bodies.read(request, _MAX_BODY)
+    except bodies.BadBody as error:
+        raise errors.BadRequest(str(error)) from None
 
 
 def _name_in(request: Request) -> str:

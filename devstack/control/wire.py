@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from devstack import bodies
 from devstack.control.errors import BadRequest, ControlError
 from devstack.control.records import (
     DELETE,
@@ -65,14 +66,9 @@ def parse_object(body: bytes) -> Json:
         BadRequest: it is something else.
     """
     try:
-        document = json.loads(body)
-        # JSON can escape half of a surrogate pair, which no answer could then carry.
-        json.dumps(document, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise BadRequest("The request body is not valid JSON.") from None
-    if not isinstance(document, dict):
-        raise BadRequest("The request body is not a JSON object.")
-    return document
+        return bodies.parse_object(body)
+    except bodies.BadBody as error:
+        raise BadRequest(str(error)) from None
 
 
 def text(document: Json, name: str) -> str:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from devstack import bodies
 from devstack.tokens import TENANT, Identity
 from devstack.vault import errors, wire
 from devstack.vault.access import authenticate, caller, challenge
@@ -273,12 +274,10 @@ async def _failed(_request: Request, _error: Exception) -> Response:
 
 async def _read_body(request: Request) -> None:
     """Read the body into ``request.state.body``: before a fault may wait, which listens for the client's leaving."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise errors.BadParameter(f"The request body is larger than {_MAX_BODY} bytes.")
-    request.state.body = bytes(body)
+    try:
+        request.state.body = await bodies.read(request, _MAX_BODY)
+    except bodies.BadBody as error:
+        raise errors.BadParameter(str(error)) from None
 
 
 def _list_answer(request: Request, items: Sequence[wire.Json], token: str | None) -> Response:

@@ -6,11 +6,11 @@ do not differ in what this vault offers.
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from devstack import bodies
 from devstack.vault.errors import BadParameter, VaultError
 from devstack.vault.records import Secret, SecretVersion
 from devstack.vault.store import VaultStore
@@ -112,14 +112,9 @@ def parse_object(body: bytes) -> Json:
         BadParameter: it is something else.
     """
     try:
-        document = json.loads(body)
-        # JSON can escape half of a surrogate pair, which no answer could then carry.
-        json.dumps(document, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise BadParameter("The request body is not valid JSON.") from None
-    if not isinstance(document, dict):
-        raise BadParameter("The request body is not a JSON object.")
-    return document
+        return bodies.parse_object(body)
+    except bodies.BadBody as error:
+        raise BadParameter(str(error)) from None
 
 
 def parse_text(document: Json, name: str) -> str:
