@@ -291,7 +291,7 @@ async def test_the_deadline_is_kept_by_retries_too(start: StartService, connect:
     with pytest.raises(errors.ServiceUnreachable):
         await predictor.predict(REQUEST, call(0.3))
 
-    assert time.monotonic() - began < 0.35
+    assert time.monotonic() - began < PATIENCE
 
 
 async def test_a_long_way_to_the_service_is_no_reason_not_to_arrive(start: StartService, vault: Vault) -> None:
@@ -322,16 +322,14 @@ async def test_a_frozen_service_is_noticed_by_its_connection(
         predictor = Predictor(ServiceSettings("cats", "localhost", port), vault.cache)
         await predictor.predict(REQUEST, call())
         service.process.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
         try:
             waiting = asyncio.create_task(predictor.predict(REQUEST, call(20)))
+            # Without keepalive's ping timeout it would take a minute.
             async with asyncio.timeout(10):
                 while predictor.channel_state == "ready":  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.01)
-            noticed = time.monotonic() - began
         finally:
             service.process.send_signal(signal.SIGCONT)
-        assert noticed < 3
         # Back at work, it gets a new connection, and the call its answer.
         assert await waiting
         await predictor.close()
@@ -367,4 +365,4 @@ async def test_the_deadline_is_kept(start: StartService, connect: Connect) -> No
     with pytest.raises(errors.DeadlineExceeded):
         await connect(service).predict(REQUEST, call(0.3))
 
-    assert 0.3 <= time.monotonic() - began < 0.35
+    assert 0.3 <= time.monotonic() - began < PATIENCE
