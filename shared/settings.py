@@ -5,18 +5,15 @@ A service is described by settings named ``SERVICE__{NAME}__{KEY}``, with its na
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.errors import Misconfigured
-
-APP_ROOT = Path(__file__).resolve().parent.parent
+from shared.settings_reader import Reader
 
 _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_SECRET_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 
 class Identity(StrEnum):
@@ -33,6 +30,13 @@ class Tls(StrEnum):
     REQUIRED = "required"
     # Spelled out, so that nobody turns TLS off without knowing what else that means.
     INSECURE = "insecure-no-key-is-sent"
+
+
+class Answer(StrEnum):
+    """A setting that is a question."""
+
+    NO = "no"
+    YES = "yes"
 
 
 class InputForm(StrEnum):
@@ -83,6 +87,9 @@ class ServiceSettings:
     primary_key_secret: str = ""
     secondary_key_secret: str = ""
     pins_secret: str = ""
+    # What the control plane calls the service; where set, its certificate and keys are rotated.
+    control_plane_name: str = ""
+    certificate_secret: str = ""
     model: str = ""
     signature: str = ""
     input_name: str = "images"
@@ -94,6 +101,11 @@ class ServiceSettings:
     # What the service takes in one message: gRPC's own default, which serving programs rarely raise.
     max_message_bytes: int = 4 * 1024 * 1024
     deadline_seconds: float = 10.0
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """The names, or IP addresses, that the service's certificate must be for."""
+        return (self.tls_name,) if self.tls_name else tuple(part.strip() for part in self.address.split(","))
 
     def __repr__(self) -> str:
         return f"<ServiceSettings {self.name}>"
@@ -115,6 +127,32 @@ class VaultSettings:
 
 
 @dataclass(frozen=True)
+class RotationSettings:
+    """The control plane's account, and how certificates and keys are rotated through it. Times are in seconds.
+
+    ``grace_seconds``: how long an old pin stays after the new certificate was verified. ``update_seconds``: how long an
+    update may take. ``settling_seconds``: how long after it the endpoint may take to present the new certificate.
+    ``retry_seconds``: until what failed is tried again, doubled each time. ``lease_seconds``: how long a run that died
+    keeps others away.
+    """
+
+    subscription: str
+    group: str
+    account: str
+    arm_endpoint: str = "https://management.azure.com"
+    ca_file: str = ""
+    grace_seconds: float = 86_400.0
+    update_seconds: float = 3_600.0
+    settling_seconds: float = 300.0
+    retry_seconds: float = 3_600.0
+    lease_seconds: float = 120.0
+    least_valid_days: int = 7
+    warn_days: int = 30
+    allow_self_signed: bool = False
+    webhook_url: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class Limits:
     """What one request may hold."""
 
@@ -125,12 +163,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of the gateway; ``vault`` is None where no service needs one."""
+    """All settings of the gateway; ``vault`` is None where no service needs one, ``rotation`` where none is rotated."""
 
     services: Mapping[str, ServiceSettings]
     default_service: str
     vault: VaultSettings | None
     limits: Limits
+    rotation: RotationSettings | None = None
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -139,13 +178,15 @@ def load(environ: Mapping[str, str]) -> Settings:
     Raises:
         Misconfigured: names every setting that is missing, unknown or has a wrong value.
     """
-    reader = _Reader(environ)
+    reader = Reader(environ)
     names = [name for name in re.split(r"[,\s]+", reader.text("SERVICES")) if name]
     _check_names(names, reader)
     services = {name: _service(name, reader) for name in names}
     default = reader.text("DEFAULT_SERVICE", names[0] if names else "")
     if names and default not in services:
         reader.fault("DEFAULT_SERVICE", f"is {default!r}, which SERVICES does not list")
+    rotated = [service for service in services.values() if service.control_plane_name]
+    _check_rotated(rotated, reader)
     needs_vault = any(service.tls is Tls.REQUIRED for service in services.values())
     settings = Settings(
         services=services,
@@ -156,6 +197,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             image_pixels=reader.integer("MAX_IMAGE_PIXELS", Limits.image_pixels, 1, 1_000_000_000),
             images=reader.integer("MAX_IMAGES", Limits.images, 1, 1_000),
         ),
+        rotation=_rotation(reader) if rotated else None,
     )
     reader.check_service_keys()
     if reader.faults:
@@ -168,7 +210,7 @@ def prefix(service: str) -> str:
     return f"SERVICE__{service.upper().replace('-', '_')}__"
 
 
-def _check_names(names: list[str], reader: "_Reader") -> None:
+def _check_names(names: list[str], reader: Reader) -> None:
     if not names:
         reader.fault("SERVICES", "lists no service; name at least one, as in SERVICES=imagenet")
     for name in names:
@@ -178,7 +220,7 @@ def _check_names(names: list[str], reader: "_Reader") -> None:
         reader.fault("SERVICES", f"lists {twice!r} twice")
 
 
-def _service(name: str, reader: "_Reader") -> ServiceSettings:
+def _service(name: str, reader: Reader) -> ServiceSettings:
     own = reader.within(prefix(name))
     tls = own.choice("TLS", Tls, Tls.REQUIRED)
     default = ServiceSettings(name, "")
@@ -192,6 +234,8 @@ def _service(name: str, reader: "_Reader") -> ServiceSettings:
         primary_key_secret=own.secret("PRIMARY_KEY_SECRET", f"{name}-primary-key"),
         secondary_key_secret=own.secret("SECONDARY_KEY_SECRET", f"{name}-secondary-key"),
         pins_secret=own.secret("PINS_SECRET", f"{name}-pins"),
+        control_plane_name=own.text("CONTROL_PLANE_NAME"),
+        certificate_secret=own.secret("CERTIFICATE_SECRET", f"{name}-certificate"),
         model=own.text("MODEL"),
         signature=own.text("SIGNATURE"),
         input_name=own.text("INPUT_NAME", default.input_name),
@@ -211,12 +255,25 @@ def _service(name: str, reader: "_Reader") -> ServiceSettings:
     )
 
 
-def _vault(reader: "_Reader") -> VaultSettings:
-    url = reader.required("KEY_VAULT_URL", "as in https://my-vault.vault.azure.net")
-    if url and (urlsplit(url).scheme != "https" or not urlsplit(url).hostname):
-        reader.fault("KEY_VAULT_URL", "is no https address")
+def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
+    """Two services may not be rotated into each other's secrets, and one without TLS has nothing to rotate."""
+    for what in ("control_plane_name", "pins_secret", "certificate_secret", "primary_key_secret"):
+        values = [getattr(service, what) for service in services]
+        for twice in sorted({value for value in values if values.count(value) > 1}):
+            names = ", ".join(service.name for service in services if getattr(service, what) == twice)
+            fault = (
+                f"is {twice!r} for each of {names}, and one alone may rotate it: leave CONTROL_PLANE_NAME to that one"
+            )
+            reader.fault(f"SERVICE__...__{what.upper()}", fault)
+    for service in services:
+        if service.tls is not Tls.REQUIRED:
+            reader.fault(f"{prefix(service.name)}CONTROL_PLANE_NAME", "is set for a service without TLS")
+
+
+def _vault(reader: Reader) -> VaultSettings:
+    reader.required("KEY_VAULT_URL", "as in https://my-vault.vault.azure.net")
     return VaultSettings(
-        url=url,
+        url=reader.https("KEY_VAULT_URL"),
         identity=reader.choice("KEY_VAULT_IDENTITY", Identity, Identity.MANAGED),
         client_id=reader.text("MANAGED_IDENTITY_CLIENT_ID"),
         ca_file=reader.file("KEY_VAULT_CA_FILE"),
@@ -224,91 +281,27 @@ def _vault(reader: "_Reader") -> VaultSettings:
     )
 
 
-class _Reader:
-    """Reads typed values; collects the faults instead of stopping at the first."""
+def _rotation(reader: Reader) -> RotationSettings:
+    default = RotationSettings("", "", "")
 
-    def __init__(self, environ: Mapping[str, str], start: str = "", parent: "_Reader | None" = None) -> None:
-        self._environ = environ
-        self._start = start
-        self.faults: list[str] = parent.faults if parent else []
-        self.names: list[str] = parent.names if parent else []
-        self.known: set[str] = parent.known if parent else set()
+    def seconds(key: str, value: float, low: int = 1) -> float:
+        return reader.integer(f"ROTATION_{key}_SECONDS", int(value), low, 30 * 86_400)
 
-    def within(self, start: str) -> "_Reader":
-        return _Reader(self._environ, start, self)
-
-    def fault(self, key: str, what: str) -> None:
-        name = self._start + key
-        self.names.append(name)
-        self.faults.append(f"{name} {what}")
-
-    def text(self, key: str, default: str = "") -> str:
-        name = self._start + key
-        self.known.add(name)
-        return self._environ.get(name, "").strip() or default
-
-    def required(self, key: str, meaning: str) -> str:
-        value = self.text(key)
-        if not value:
-            self.fault(key, f"is missing: {meaning}")
-        return value
-
-    def integer(self, key: str, default: int, low: int, high: int) -> int:
-        value = self.text(key)
-        if not value:
-            return default
-        if re.fullmatch(r"[0-9]{1,12}", value) and low <= int(value) <= high:
-            return int(value)
-        self.fault(key, f"is {value!r}; a whole number from {low} to {high} is needed")
-        return default
-
-    def choice[T: StrEnum](self, key: str, kind: Callable[[str], T], default: T) -> T:
-        value = self.text(key)
-        if not value:
-            return default
-        try:
-            return kind(value)
-        except ValueError:
-            self.fault(key, f"is {value!r}; it is one of {', '.join(type(default))}")
-            return default
-
-    def secret(self, key: str, default: str) -> str:
-        value = self.text(key, default)
-        if not _SECRET_NAME.fullmatch(value):
-            # The value stays unsaid: somebody may have put the secret itself where its name belongs.
-            self.fault(key, "is no name of a Key Vault secret: letters, digits and hyphens, 127 at most")
-        return value
-
-    def triple(
-        self, key: str, default: tuple[float, float, float], *, allow_zero: bool = True
-    ) -> tuple[float, float, float]:
-        value = self.text(key)
-        if not value:
-            return default
-        try:
-            one, two, three = (float(part) for part in value.split(","))
-        except ValueError:
-            self.fault(key, f"is {value!r}; three numbers with commas are needed, as in 127,127,127")
-            return default
-        if not allow_zero and 0.0 in (one, two, three):
-            self.fault(key, f"is {value!r}; none of the three may be zero")
-            return default
-        return one, two, three
-
-    def file(self, key: str) -> str:
-        value = self.text(key)
-        if not value:
-            return ""
-        path = APP_ROOT / value
-        if not path.is_file():
-            self.fault(key, f"is {value!r}, which is no file (a relative path starts at the app's folder)")
-        return str(path)
-
-    def check_service_keys(self) -> None:
-        """A setting that nothing reads is a misspelled one."""
-        for name in self._unread():
-            self.names.append(name)
-            self.faults.append(f"{name} is not known: it is misspelled, or SERVICES does not list its service")
-
-    def _unread(self) -> Iterator[str]:
-        return (name for name in sorted(self._environ) if name.startswith("SERVICE__") and name not in self.known)
+    return RotationSettings(
+        subscription=reader.required(
+            "CONTROL_PLANE_SUBSCRIPTION", "the subscription id of the control plane's account"
+        ),
+        group=reader.required("CONTROL_PLANE_GROUP", "the resource group of the control plane's account"),
+        account=reader.required("CONTROL_PLANE_ACCOUNT", "the name of the control plane's account"),
+        arm_endpoint=reader.https("CONTROL_PLANE_ARM_ENDPOINT", default.arm_endpoint),
+        ca_file=reader.file("CONTROL_PLANE_CA_FILE"),
+        grace_seconds=seconds("GRACE", default.grace_seconds, 0),
+        update_seconds=seconds("UPDATE", default.update_seconds),
+        settling_seconds=seconds("SETTLING", default.settling_seconds),
+        retry_seconds=seconds("RETRY", default.retry_seconds),
+        lease_seconds=seconds("LEASE", default.lease_seconds, 5),
+        least_valid_days=reader.integer("ROTATION_MIN_VALID_DAYS", default.least_valid_days, 0, 3_650),
+        warn_days=reader.integer("ROTATION_WARN_DAYS", default.warn_days, 0, 3_650),
+        allow_self_signed=reader.choice("ROTATION_ALLOW_SELF_SIGNED", Answer, Answer.NO) is Answer.YES,
+        webhook_url=reader.https("ROTATION_WEBHOOK_URL", loopback_http=True),
+    )

@@ -15,11 +15,15 @@ ALLOWED = {
     "function_app": {"functions"},
     "functions": {"functions", "shared"},
     "shared": {"shared"},
-    "shared.scoring": {"protos", "shared.errors", "shared.scoring", "shared.settings", "shared.telemetry"},
+    "shared.scoring": {
+        *("protos", "shared.errors", "shared.scoring"),
+        *("shared.settings", "shared.settings_reader", "shared.telemetry"),
+    },
     "shared.trust": {"shared.errors", "shared.settings", "shared.telemetry", "shared.trust"},
     "shared.fpga": {"protos", "shared.errors", "shared.fpga", "shared.settings", "shared.telemetry", "shared.trust"},
     "shared.errors": set(),
-    "shared.settings": {"shared.errors"},
+    "shared.settings": {"shared.errors", "shared.settings_reader"},
+    "shared.settings_reader": set(),
     "shared.telemetry": set(),
     "protos": {"protos"},
 }

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from shared.errors import Misconfigured
 from shared.scoring.types import Label, Ranking
-from shared.settings import APP_ROOT
+from shared.settings_reader import APP_ROOT
 
 _BUILT_IN = Path(__file__).parent / "label_lists"
 

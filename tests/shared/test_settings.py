@@ -79,6 +79,8 @@ def test_every_part_of_a_service_can_be_set() -> None:
         "primary_key_secret": "one",
         "secondary_key_secret": "two",
         "pins_secret": "three",
+        "control_plane_name": "",
+        "certificate_secret": "big-cats-certificate",
         "model": "resnet",
         "signature": "serving_default",
         "input_name": "x",
@@ -153,3 +155,57 @@ def test_a_secret_put_where_its_name_belongs_is_not_repeated() -> None:
 
     assert "SERVICE__CATS__PRIMARY_KEY_SECRET is no name of a Key Vault secret" in detail
     assert "p4ssw0rd" not in detail
+
+
+ROTATED = {
+    "SERVICE__CATS__CONTROL_PLANE_NAME": "cats-on-fpga",
+    "CONTROL_PLANE_SUBSCRIPTION": "0",
+    "CONTROL_PLANE_GROUP": "animals",
+    "CONTROL_PLANE_ACCOUNT": "models",
+}
+
+
+def test_a_service_that_is_rotated() -> None:
+    settings = load({**LEAST, **ROTATED, "ROTATION_GRACE_SECONDS": "0", "ROTATION_ALLOW_SELF_SIGNED": "yes"})
+
+    service, rotation = settings.services["cats"], settings.rotation
+    assert (service.control_plane_name, service.certificate_secret) == ("cats-on-fpga", "cats-certificate")
+    assert service.certificate_names == ("cats.example.com",)
+    assert rotation is not None
+    assert (rotation.subscription, rotation.group, rotation.account) == ("0", "animals", "models")
+    assert (rotation.arm_endpoint, rotation.grace_seconds) == ("https://management.azure.com", 0)
+    assert rotation.allow_self_signed
+
+
+def test_rotation_needs_the_control_planes_account() -> None:
+    told = faults(SERVICE__CATS__CONTROL_PLANE_NAME="cats")
+
+    for name in ("CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT"):
+        assert f"{name} is missing" in told
+
+
+def test_nothing_is_said_of_rotation_where_nothing_is_rotated() -> None:
+    assert load(LEAST).rotation is None
+
+
+def test_one_service_alone_rotates_a_secret() -> None:
+    both = {"SERVICES": "cats, dogs", "SERVICE__DOGS__ADDRESS": "dogs.example.com"}
+
+    told = faults(
+        **both, **ROTATED, SERVICE__DOGS__CONTROL_PLANE_NAME="dogs-on-fpga", SERVICE__DOGS__PINS_SECRET="cats-pins"
+    )
+
+    assert "PINS_SECRET is 'cats-pins' for each of cats, dogs" in told
+
+
+def test_a_service_without_tls_is_not_rotated() -> None:
+    told = faults(**ROTATED, SERVICE__CATS__TLS="insecure-no-key-is-sent")
+
+    assert "SERVICE__CATS__CONTROL_PLANE_NAME is set for a service without TLS" in told
+
+
+def test_a_webhooks_address_is_not_repeated() -> None:
+    told = faults(**ROTATED, ROTATION_WEBHOOK_URL="ftp://hooks.example.com/secret")
+
+    assert "ROTATION_WEBHOOK_URL is no https address" in told
+    assert "hooks.example.com" not in told
