@@ -17,6 +17,7 @@ from shared import settings
 from shared.errors import GatewayError, UnknownService
 from shared.settings import ServiceSettings, Settings, Tls
 from shared.telemetry import Call, log
+from shared.trust.secrets import Secret
 
 if TYPE_CHECKING:
     from shared.fpga.predictor import Predictor
@@ -100,7 +101,7 @@ class Gateway:
         reader = CredentialReader(service, self._read_secret, self._vault_readers)
         return Predictor(service, CredentialCache(reader, refresh_seconds=vault.refresh_seconds))
 
-    def _read_secret(self, name: str) -> str:
+    def _read_secret(self, name: str) -> Secret:
         return self._the_vault().read(name)
 
     def _the_vault(self) -> "Vault":

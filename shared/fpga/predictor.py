@@ -9,7 +9,7 @@ from grpc.aio import AioRpcError
 from protos.health_pb2 import HealthCheckResponse
 from shared.errors import KeysRefused, ServiceUnreachable
 from shared.fpga.causes import cause, is_about_trust
-from shared.fpga.channels import CONNECT_SECONDS, Channel, ChannelSlot, Endpoint
+from shared.fpga.channels import CONNECT_SECONDS, ChannelSlot, Endpoint
 from shared.fpga.retries import RetryBudget, backoff, patience
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, Call
@@ -23,14 +23,14 @@ class Predictor:
     ``credentials`` is None for a service without TLS: such a one is never sent a key.
     """
 
-    # _accepted    the key that the service took last; tried first as long as the snapshot holds it
+    # _accepted    the key that the service took last, and the keys that it was one of; others begin with their first
     # _down_since  when the service was first seen to be away; None while it answers
 
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
         self._slot = ChannelSlot(Endpoint.of(service))
         self._budget = RetryBudget()
-        self._accepted: str | None = None
+        self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
         self._down_since: float | None = None
 
     async def predict(self, request: bytes, call: Call) -> bytes:
@@ -104,7 +104,8 @@ class Predictor:
     def _first_key(self, credentials: Credentials | None) -> str | None:
         if credentials is None:
             return None
-        return self._accepted if self._accepted in credentials.keys else credentials.primary_key
+        keys, key = self._accepted
+        return key if keys == credentials.keys else credentials.keys[0]
 
     async def _recovered(
         self, error: ServiceUnreachable, retries: int, credentials: Credentials | None, call: Call
@@ -180,12 +181,10 @@ class Predictor:
             if channel.state != "ready":
                 with call.timings.measure(WAIT):
                     await channel.connected(call.remaining)
-            return await self._send(channel, request, key, call)
-
-    async def _send(self, channel: Channel, request: bytes, key: str | None, call: Call) -> bytes:
-        with call.timings.measure(PREDICT):
-            answer = await channel.predict(request, key, call)
-        self._accepted = key
+            with call.timings.measure(PREDICT):
+                answer = await channel.predict(request, key, call)
+        if credentials is not None:
+            self._accepted = (credentials.keys, key)
         return answer
 
     async def _with_other_keys(self, request: bytes, credentials: Credentials, call: Call) -> bytes:

@@ -25,6 +25,7 @@ from shared.errors import GatewayError, SecretDisabled, SecretMissing
 from shared.settings import ServiceSettings
 from shared.telemetry import log
 from shared.trust.certificates import Pins, read_pins
+from shared.trust.secrets import Secret
 
 # Between two reads that callers force, and after a first read that failed, in seconds.
 MIN_INTERVAL = 1.0
@@ -36,17 +37,13 @@ RETRY_FIRST, RETRY_MAX = 2.0, 60.0
 class Credentials:
     """What the gateway needs to be let in (the keys) and to know whom it talks to (the pins).
 
-    The secondary key is None where Key Vault holds none. ``read_at`` is a point of the cache's clock.
+    The keys are in the order in which they are tried: the one that was stored last comes first, so that a rotation
+    takes a new key into use by storing it, and can then replace the other. ``read_at`` is a point of the cache's clock.
     """
 
-    primary_key: str
-    secondary_key: str | None
+    keys: tuple[str, ...]
     pins: Pins
     read_at: float
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.primary_key,) if self.secondary_key is None else (self.primary_key, self.secondary_key)
 
     def __repr__(self) -> str:
         return f"<Credentials {self.pins!r}>"
@@ -192,7 +189,7 @@ class CredentialReader:
     def __init__(
         self,
         service: ServiceSettings,
-        read_secret: Callable[[str], str],
+        read_secret: Callable[[str], Secret],
         executor: Executor,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -218,16 +215,28 @@ class CredentialReader:
         pins = pinned.result()
         for fault in pins.rejected:
             log.warning("service %s: %s", service.name, fault)
-        return Credentials(primary.result(), secondary.result(), pins, read_at)
+        return Credentials(newest_first(primary.result(), secondary.result()), pins, read_at)
 
     async def _in_thread[T](self, read: Callable[[str], T], secret: str) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, read, secret)
 
-    def _read_optional(self, secret: str) -> str | None:
+    def _read_optional(self, secret: str) -> Secret | None:
         try:
             return self._read_secret(secret)
         except (SecretMissing, SecretDisabled):
             return None
 
     def _read_pins(self, secret: str) -> Pins:
-        return read_pins(self._read_secret(secret), secret, dt.datetime.now(dt.UTC))
+        return read_pins(self._read_secret(secret).value, secret, dt.datetime.now(dt.UTC))
+
+
+def newest_first(primary: Secret, secondary: Secret | None) -> tuple[str, ...]:
+    """The keys in the order of their use: the later one first; of two of the same second the primary.
+
+    Key Vault may hold no secondary key; the primary is then the only one.
+    """
+    if secondary is None:
+        return (primary.value,)
+    if secondary.created > primary.created:
+        return (secondary.value, primary.value)
+    return (primary.value, secondary.value)

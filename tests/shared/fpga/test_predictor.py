@@ -43,7 +43,7 @@ class Vault:
         self.reads += 1
         await asyncio.sleep(0.001)
         pins = read_pins(self.pins.decode(), "pins", dt.datetime.now(dt.UTC))
-        return Credentials(self.keys.primary, self.keys.secondary, pins, self.now)
+        return Credentials((self.keys.primary, self.keys.secondary), pins, self.now)
 
 
 Connect = Callable[..., Predictor]

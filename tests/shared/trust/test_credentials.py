@@ -12,6 +12,7 @@ from shared.errors import InvalidPin, SecretDisabled, SecretMissing, VaultThrott
 from shared.settings import ServiceSettings
 from shared.trust.certificates import Pins
 from shared.trust.credentials import MIN_INTERVAL, CredentialCache, CredentialReader, Credentials, Plan, plan
+from shared.trust.secrets import Secret
 
 SERVICE = ServiceSettings("cats", "x", primary_key_secret="one", secondary_key_secret="two", pins_secret="pins")
 PINS = Authority.create().pem.decode()
@@ -34,11 +35,11 @@ class World:
             await self.gate.wait()
         if self.away:
             raise VaultUnreachable("Key Vault gave no answer.")
-        return Credentials(f"key-{number}", None, Pins(b"", ()), started)
+        return Credentials((f"key-{number}",), Pins(b"", ()), started)
 
     async def current(self) -> str:
         """The key that a request would use, after what it started has gone on."""
-        key = (await self.cache.current()).primary_key
+        key = (await self.cache.current()).keys[0]
         for _ in range(3):
             await asyncio.sleep(0)
         return key
@@ -65,7 +66,7 @@ async def test_the_first_requests_share_one_read() -> None:
 
     keys = await asyncio.gather(*(world.cache.current() for _ in range(20)))
 
-    assert {key.primary_key for key in keys} == {"key-1"}
+    assert {key.keys[0] for key in keys} == {"key-1"}
     assert world.reads == 1
 
 
@@ -147,10 +148,10 @@ async def test_a_refused_key_gets_a_newer_snapshot_at_once() -> None:
 
     fresh = await asyncio.gather(*(world.cache.newer_than(used) for _ in range(10)))
 
-    assert {credentials.primary_key for credentials in fresh} == {"key-2"}
+    assert {credentials.keys[0] for credentials in fresh} == {"key-2"}
     assert world.reads == 2
     # Who used the old one and comes late finds the newer one there already.
-    assert (await world.cache.newer_than(used)).primary_key == "key-2"
+    assert (await world.cache.newer_than(used)).keys[0] == "key-2"
     assert world.reads == 2
 
 
@@ -178,7 +179,7 @@ async def test_a_caller_who_gives_up_does_not_take_the_read_away_from_the_others
     impatient.cancel()
     world.gate.set()
 
-    assert (await patient).primary_key == "key-1"
+    assert (await patient).keys[0] == "key-1"
     assert world.reads == 1
 
 
@@ -192,11 +193,13 @@ async def test_a_failed_read_that_nobody_waits_for_leaves_no_complaint() -> None
 
 
 def reader(secrets: dict[str, str | Exception], executor: ThreadPoolExecutor) -> Callable[[], CredentialReader]:
-    def read(name: str) -> str:
+    """A reader of these secrets; each apostrophe in a value makes it a second younger."""
+
+    def read(name: str) -> Secret:
         value = secrets.get(name, SecretMissing(f"Key Vault holds no secret {name!r}."))
         if isinstance(value, Exception):
             raise value
-        return value
+        return Secret(value, "version", float(value.count("'")))
 
     return lambda: CredentialReader(SERVICE, read, executor, clock=lambda: 7.0)
 
@@ -209,6 +212,13 @@ async def test_keys_and_pins_are_read_by_the_names_in_the_settings() -> None:
     assert credentials.read_at == 7.0
     assert len(credentials.pins.fingerprints) == 1
     assert "k1" not in repr(credentials)
+
+
+async def test_the_key_that_was_stored_last_is_used_first() -> None:
+    with ThreadPoolExecutor(3) as executor:
+        credentials = await reader({"one": "k1", "two": "k2'", "pins": PINS}, executor)()()
+
+    assert credentials.keys == ("k2'", "k1")
 
 
 @pytest.mark.parametrize("error", [SecretMissing("x"), SecretDisabled("x")])

@@ -1,6 +1,7 @@
 """Key Vault's refusals, each told by its cause: the real SDK, a real vault, a real identity endpoint."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def refusal(vault: Vault, name: str = "cats-key") -> GatewayError:
 def test_the_latest_version_is_read(connect: Callable[..., Vault]) -> None:
     vault = connect()
 
-    assert [vault.read("cats-key") for _ in range(3)] == ["the value"] * 3
+    assert [vault.read("cats-key").value for _ in range(3)] == ["the value"] * 3
 
 
 def test_a_missing_secret(connect: Callable[..., Vault]) -> None:
@@ -131,3 +132,32 @@ def test_no_identity_at_all(running: RunningVault, monkeypatch: pytest.MonkeyPat
 
     assert isinstance(refusal(vault), errors.IdentityUnavailable)
     vault.close()
+
+
+def test_a_version_is_written_and_read(connect: Callable[..., Vault]) -> None:
+    vault = connect()
+
+    first = vault.write("written", "one", content_type="text/plain")
+    second = vault.write("written", "two", expires=2_000_000_000.0)
+
+    assert vault.read("written").value == "two"
+    assert vault.read("written", first.id).value == "one"
+    assert second.expires == 2_000_000_000.0
+    assert {version.id for version in vault.versions("written")} == {first.id, second.id}
+
+
+def test_the_latest_version_that_is_enabled(connect: Callable[..., Vault]) -> None:
+    vault = connect()
+    first = vault.write("enabled", "one")
+    time.sleep(1.1)  # the versions' order is that of whole seconds
+    second = vault.write("enabled", "two")
+
+    assert vault.read_enabled("enabled").version == second.id
+    vault.disable("enabled", second.id)
+    assert vault.read_enabled("enabled").version == first.id
+    assert [version.enabled for version in vault.versions("enabled")] == [False, True]
+
+
+def test_no_version_that_is_enabled(connect: Callable[..., Vault]) -> None:
+    with pytest.raises(errors.SecretDisabled, match="All versions"):
+        connect().read_enabled("sleeping")
