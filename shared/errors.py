@@ -237,6 +237,45 @@ class InvalidPin(GatewayError):
     remedy = "Store the service's certificate, or its authority's, as PEM in the pins' secret."
 
 
+# --- The control plane -----------------------------------------------------------------------------------------
+
+
+class NotRotated(GatewayError):
+    """A rotation was asked for of a service that the settings say nothing about."""
+
+    slug = "not-rotated"
+    status = 409
+    title = "The gateway does not rotate this service"
+    remedy = "Set the service's CONTROL_PLANE_NAME to its name at the control plane."
+
+
+class RotationBusy(GatewayError):
+    """Another run is at work on the same service."""
+
+    slug = "rotation-busy"
+    status = 409
+    title = "A rotation of the service is under way"
+    remedy = "Try again after the time in Retry-After; GET /api/rotation tells how far it is."
+
+
+class ControlPlaneUnreachable(GatewayError):
+    """The control plane gave no answer that tells what came of the request."""
+
+    slug = "control-plane-unreachable"
+    status = 503
+    title = "The service's control plane cannot be reached"
+    remedy = "Nothing is lost: the next tick goes on. If it lasts, check the CONTROL_PLANE settings and the network."
+
+
+class ControlPlaneRefused(GatewayError):
+    """The control plane refused the request: the token, the role, or what was asked for."""
+
+    slug = "control-plane-refused"
+    status = 502
+    title = "The service's control plane refuses"
+    remedy = "Give the gateway's identity a role on the account, and compare CONTROL_PLANE_NAME with what is deployed."
+
+
 # --- The inference service --------------------------------------------------------------------------------------
 
 
@@ -313,7 +352,12 @@ class DeadlineExceeded(GatewayError):
 
 
 class ServiceRejected(GatewayError):
-    """The service refuses the call as such: a wrong model, input, shape or type."""
+    """The service refuses the call as such: a wrong model, input, shape or type.
+
+    ``code`` is gRPC's name of the status that it answered, as ``NOT_FOUND``; it is for callers within.
+    """
+
+    code = ""
 
     slug = "service-rejected"
     status = 502

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared import settings
-from shared.errors import GatewayError, UnknownService
+from shared.errors import GatewayError, NotRotated, UnknownService
 from shared.settings import ServiceSettings, Settings, Tls
 from shared.telemetry import Call, log
 from shared.trust.secrets import Secret
 
 if TYPE_CHECKING:
     from shared.fpga.predictor import Predictor
+    from shared.rotations import Rotations
+    from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
     from shared.trust.vault import Vault
 
@@ -35,6 +37,7 @@ class Service:
     settings: ServiceSettings
     predictor: "Predictor"
     scorer: "Scorer"
+    model: "Model"
 
 
 class Gateway:
@@ -42,6 +45,7 @@ class Gateway:
 
     def __init__(self, config: Settings) -> None:
         # The heavy imports wait for the first use: a cold start answers its health before it can score.
+        from shared.scoring.models import Model  # noqa: PLC0415
         from shared.scoring.scorer import Scorer  # noqa: PLC0415
 
         self.settings = config
@@ -49,11 +53,13 @@ class Gateway:
         self._vault_readers = ThreadPoolExecutor(6, "vault")
         self._vault: Vault | None = None
         self._vault_lock = threading.Lock()
+        self._rotations: Rotations | None = None
         self._services: dict[str, Service] = {}
         for name, service in config.services.items():
             predictor = self._predictor(service)
             scorer = Scorer(service, config.limits, predictor.predict, self._decoders)
-            self._services[name] = Service(service, predictor, scorer)
+            model = Model(service, config.limits, predictor, scorer)
+            self._services[name] = Service(service, predictor, scorer, model)
 
     def service(self, name: str | None) -> Service:
         """The service of that name; the default one for None.
@@ -65,6 +71,23 @@ class Gateway:
         if found is None:
             raise UnknownService(f"The gateway has no service {name!r}.", services=sorted(self._services))
         return found
+
+    def model(self, name: str) -> Service:
+        """The service of that name, or else the only one whose model (the setting MODEL) has it.
+
+        Raises:
+            UnknownService: there is none, or there are several.
+        """
+        if name in self._services:
+            return self._services[name]
+        several = [service for service in self._services.values() if name and service.settings.model == name]
+        if len(several) != 1:
+            why = "several services with the model" if several else "no model"
+            raise UnknownService(
+                f"The gateway has {why} {name[:80]!r}; its services are: {', '.join(sorted(self._services))}.",
+                services=sorted(self._services),
+            )
+        return several[0]
 
     async def connect(self) -> None:
         """Fetch all credentials and connect to all services; what fails is logged, and tried again by requests."""
@@ -80,10 +103,35 @@ class Gateway:
 
     async def health(self) -> Mapping[str, "ServiceHealth"]:
         """The state of each service, asked of all at the same time."""
-        states = await asyncio.gather(*(self._health_of(service) for service in self._services.values()))
+        states = await asyncio.gather(*(self.health_of(service) for service in self._services.values()))
         return dict(zip(self._services, states, strict=True))
 
+    async def rotations(self) -> "Rotations":
+        """The rotations of the services that are rotated.
+
+        Raises:
+            NotRotated: the settings rotate none.
+        """
+        if self._rotations is None:
+            # In a thread: their imports take a while, and requests are not to wait.
+            made = await asyncio.get_running_loop().run_in_executor(self._vault_readers, self._make_rotations)
+            # Another one may have been made meanwhile.
+            self._rotations, surplus = self._rotations or made, made if self._rotations else None
+            if surplus is not None:
+                surplus.close()
+        return self._rotations
+
+    def _make_rotations(self) -> "Rotations":
+        from shared.rotations import Rotations  # noqa: PLC0415
+
+        rotation, vault = self.settings.rotation, self.settings.vault
+        if rotation is None or vault is None:
+            raise NotRotated("No service of the gateway has a CONTROL_PLANE_NAME.")
+        return Rotations(self.settings, rotation, vault, self._the_vault())
+
     async def close(self) -> None:
+        if self._rotations is not None:
+            self._rotations.close()
         for service in self._services.values():
             await service.predictor.close()
         self._decoders.shutdown(wait=False)
@@ -115,7 +163,8 @@ class Gateway:
                 self._vault = Vault(self.settings.vault)
             return self._vault
 
-    async def _health_of(self, service: Service) -> "ServiceHealth":
+    async def health_of(self, service: Service) -> "ServiceHealth":
+        """The state of one service; whatever ails it is part of the answer."""
         predictor = service.predictor
         problem, told = None, "unknown"
         try:

@@ -133,7 +133,7 @@ class RotationSettings:
     ``grace_seconds``: how long an old pin stays after the new certificate was verified. ``update_seconds``: how long an
     update may take. ``settling_seconds``: how long after it the endpoint may take to present the new certificate.
     ``retry_seconds``: until what failed is tried again, doubled each time. ``lease_seconds``: how long a run that died
-    keeps others away.
+    keeps others away. ``key_days``: how old a key may become before both are rotated; 0 for never.
     """
 
     subscription: str
@@ -148,6 +148,7 @@ class RotationSettings:
     lease_seconds: float = 120.0
     least_valid_days: int = 7
     warn_days: int = 30
+    key_days: int = 0
     allow_self_signed: bool = False
     webhook_url: str = field(default="", repr=False)
 
@@ -302,6 +303,7 @@ def _rotation(reader: Reader) -> RotationSettings:
         lease_seconds=seconds("LEASE", default.lease_seconds, 5),
         least_valid_days=reader.integer("ROTATION_MIN_VALID_DAYS", default.least_valid_days, 0, 3_650),
         warn_days=reader.integer("ROTATION_WARN_DAYS", default.warn_days, 0, 3_650),
+        key_days=reader.integer("KEY_ROTATION_DAYS", default.key_days, 0, 3_650),
         allow_self_signed=reader.choice("ROTATION_ALLOW_SELF_SIGNED", Answer, Answer.NO) is Answer.YES,
         webhook_url=reader.https("ROTATION_WEBHOOK_URL", loopback_http=True),
     )

@@ -2,9 +2,9 @@
 
 ``/_devstack/faults``: GET, PUT (one fault or a list, see :mod:`devstack.control.faults`), DELETE.
 ``/_devstack/services/{name or id}``: GET tells the fingerprint of the certificate that is really served, how
-certificates are exchanged, the calls that arrived since the service's last start (a thousand at most), and the faults
-of the data plane (see :mod:`devstack.fpga.faults`). PUT changes how certificates are exchanged and the faults, as in
-``{"swap": "restart", "faults": {"delay_ms": 500}}``; DELETE sets both back.
+certificates are exchanged, the operations that are remembered, the calls that arrived since the service's last start (a
+thousand at most), and the faults of the data plane (see :mod:`devstack.fpga.faults`). PUT changes how certificates are
+exchanged and the faults, as in ``{"swap": "restart", "faults": {"delay_ms": 500}}``; DELETE sets both back.
 """
 
 import json
@@ -66,7 +66,8 @@ class Admin:
         elif request.method == "DELETE":
             record = await self._change(record, {"swap": "", "faults": {}})
         seen = await self._data_plane.call(self._fleet.describe(record.id))
-        about = {"id": record.id, "name": record.name, "swap": record.swap or self._swap}
+        operations = [{"kind": each.kind, "state": each.state} for each in self._store.operations(record.id)]
+        about = {"id": record.id, "name": record.name, "swap": record.swap or self._swap, "operations": operations}
         return JSONResponse({**about, **seen, "faults": asdict(seen["faults"])})
 
     async def _change(self, record: ServiceRecord, document: wire.Json) -> ServiceRecord:

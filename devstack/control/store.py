@@ -161,6 +161,10 @@ class ControlStore:
     def operation(self, operation_id: str) -> OperationRecord | None:
         return self._operations.get(operation_id)
 
+    def operations(self, service_id: str) -> list[OperationRecord]:
+        """The operations on a service that are remembered, the oldest first."""
+        return [each for each in self._operations.values() if each.service_id == service_id]
+
     def unfinished(self, service_id: str) -> OperationRecord | None:
         """The newest operation on a service that has not ended."""
         mine = [each for each in self._operations.values() if each.service_id == service_id and not each.finished]

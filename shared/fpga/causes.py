@@ -6,9 +6,9 @@ untrusted certificate. The words are those of gRPC's C core and of BoringSSL.
 
 import re
 from collections.abc import Mapping
+from typing import Protocol
 
 from grpc import StatusCode
-from grpc.aio import AioRpcError
 
 from shared import errors
 from shared.errors import GatewayError
@@ -64,14 +64,22 @@ _WORDS: Mapping[type[GatewayError], str] = {
 # Where another try soon may help: seconds for Retry-After.
 _RETRY_AFTER: Mapping[type[GatewayError], float] = {errors.ServiceUnreachable: 1, errors.ServiceBusy: 1}
 
-# Addresses in the service's words: they stay inside.
+# Addresses in the service's words: they stay inside. A shape such as [224] is none.
 _ADDRESS = re.compile(
-    r"(ipv[46]:|unix:|dns:|https?://)\S+|\b\d{1,3}(\.\d{1,3}){3}\b(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?|\b[\w.-]+:\d{2,5}\b"
+    r"(ipv[46]:|unix:|dns:|https?://)\S+|\b\d{1,3}(\.\d{1,3}){3}\b(:\d+)?|\[[0-9a-fA-F]*:[0-9a-fA-F:]+\](:\d+)?|\b[\w.-]+:\d{2,5}\b"
 )
 _MAX_WORDS = 200
 
 
-def cause(error: AioRpcError) -> GatewayError:
+class FailedCall(Protocol):
+    """What gRPC raises, in its asynchronous API and in the other."""
+
+    def code(self) -> StatusCode: ...
+
+    def details(self) -> str | None: ...
+
+
+def cause(error: FailedCall) -> GatewayError:
     """The gateway's error for a failed call."""
     details = error.details() or ""
     if error.code() is StatusCode.UNAVAILABLE:
@@ -82,10 +90,13 @@ def cause(error: AioRpcError) -> GatewayError:
         return errors.MessageTooLarge("The request is larger than the messages that the service takes.")
     kind = _STATUS.get(error.code(), errors.ServiceFailed)
     sentence = _WORDS.get(kind) or f"The service answered {error.code().name}: {_quotable(details)}"
-    return kind(sentence, retry_after=_RETRY_AFTER.get(kind))
+    found = kind(sentence, retry_after=_RETRY_AFTER.get(kind))
+    if isinstance(found, errors.ServiceRejected):
+        found.code = error.code().name
+    return found
 
 
-def is_about_trust(error: AioRpcError) -> bool:
+def is_about_trust(error: FailedCall) -> bool:
     """Whether the handshake failed over certificates, so that newer pins may help."""
     return isinstance(
         cause(error), errors.ServiceUntrusted | errors.ServiceCertificateExpired | errors.ServiceNameMismatch

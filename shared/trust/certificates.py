@@ -6,6 +6,7 @@ and only sound ones are handed on.
 
 import datetime as dt
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -58,17 +59,45 @@ def read_pins(text: str, secret: str, now: dt.datetime) -> Pins:
         raise InvalidPin(f"{what[0].upper()}{what[1:]}.", secret=secret)
     current = [certificate for certificate in sound if certificate.not_valid_after_utc > now]
     rejected += [
-        f"pin {_fingerprint(certificate)[:16]} in {secret!r} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        f"pin {fingerprint(certificate)[:16]} in {secret!r} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
         for certificate in sound
         if certificate not in current
     ]
     chosen = list(dict.fromkeys(current or sound))
     return Pins(
         bundle=b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chosen),
-        fingerprints=tuple(_fingerprint(certificate) for certificate in chosen),
+        fingerprints=tuple(fingerprint(certificate) for certificate in chosen),
         rejected=tuple(rejected),
     )
 
 
-def _fingerprint(certificate: x509.Certificate) -> str:
+def split(text: str) -> list[x509.Certificate]:
+    """All certificates of a PEM text that can be parsed, expired ones too, each once."""
+    found: list[x509.Certificate] = []
+    for block in _BLOCK.findall(text.encode()):
+        with suppress(ValueError):
+            found.append(x509.load_pem_x509_certificate(block))
+    return list(dict.fromkeys(found))
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """The certificate as PEM, with a line's end."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it is an authority's, and no server's: self-signed server certificates often claim to be both."""
+    try:
+        may_sign = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+    try:
+        certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return may_sign
+    return False
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate's DER form, in lower-case hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()

@@ -91,7 +91,7 @@ def _faults(
     if _public(leaf.public_key()) != _public(certificate.key.public_key()):
         yield "the private key is not the certificate's"
     yield from _time_faults(leaf, demands, now)
-    covered = _names(leaf)
+    covered = names(leaf)
     for name in demands.names:
         if not any(_covers(pattern, name) for pattern in covered):
             yield f"it is not for {name}, but for {', '.join(covered) or 'no name at all'}"
@@ -167,13 +167,14 @@ def _read_pkcs12(value: bytes) -> tuple[PrivateKeyTypes, list[x509.Certificate]]
     return key, certificates
 
 
-def _names(leaf: x509.Certificate) -> list[str]:
+def names(leaf: x509.Certificate) -> list[str]:
+    """What a certificate is for: the DNS names and IP addresses of its subjectAltName (SAN)."""
     try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    return [*names.get_values_for_type(x509.DNSName), *addresses]
+    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    return [*found.get_values_for_type(x509.DNSName), *addresses]
 
 
 def _covers(pattern: str, name: str) -> bool:

@@ -7,21 +7,25 @@ verified and pinned alone, or to a stop that says why. Where D is the desired ce
 
     no D, or S cannot be seen                  Stop
     S is not D, D is refused by the judge      Stop: nothing is touched
-    S is not D, D failed before                Stop: until there is another D
+    S is not D, D did not pass verification    Stop: until there is another D
+    S is not D, an update to D failed          Stop, until it is time to try again
     S is not D, D is not pinned                AddPin(D), beside what is pinned already
     S is not D, D was pinned just now          Wait, until every gateway must have read the pins
-    S is not D, D was pinned a while ago       Update(D)
-    an update is under way                     Wait; Fail when it failed, took too long, or changed nothing
+    S is not D, D was pinned a while ago       Send(D)
+    an update is under way                     Wait; Fail when it failed or took too long
+    an update is done, S is not its target     Settle: wait for its certificate; Fail when that does not come
+    an update may never have been sent         Wait for its certificate too, then Forget it
     an update is done, S is its target         Verify: a handshake and a scored request
     S is D, D is not pinned                    AddPin(D)
     S is D, D was never verified               Verify(D)
-    S is D, D failed                           Update(the last good one), as a roll-back; Stop where there is none
+    S is D, D did not pass verification        Send(the last good one), as a roll-back; Stop where there is none
     S is D, verified, others are pinned        Wait for the grace time, then DropPins
     S is D, verified, pinned alone             Nothing
 
-A rotation, a tick a line: Nothing; (a new version appears) AddPin; Wait; Update; Wait; Verify; Wait; DropPins; Nothing.
+A rotation: Nothing; (a new version appears) AddPin; Wait; Send; Wait; Verify; Wait; DropPins; Nothing.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -61,20 +65,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Update:
-    """An update that was begun at ``begun_at``; ``operation`` is where the control plane tells of it, if it said."""
+    """An update that was begun at ``begun_at``, and seen to have succeeded at ``ended_at``.
+
+    ``operation`` is where the control plane tells of it, if it said.
+    """
 
     target: Candidate
     begun_at: float
     operation: str = ""
     is_rollback: bool = False
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a certificate is not to be tried again."""
+    """Why a certificate is not to be tried again, or not before a while: when that was, and how many times in a row."""
 
     reason: Reason
     message: str = ""
+    at: float = 0.0
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -110,15 +120,17 @@ class World:
 class Policy:
     """How long things may take, in seconds.
 
-    ``propagation``: until every gateway has read new pins. ``operation``: an update. ``settling``: from the beginning
-    of an update that succeeded until the endpoint presents its certificate. ``grace``: an old pin's after the new
-    certificate was verified.
+    ``propagation``: until every gateway has read new pins. ``operation``: an update. ``settling``: from the end of an
+    update until the endpoint presents its certificate; from its beginning where nothing is known of it. ``grace``: an
+    old pin's after the new certificate was verified. ``retry``: after an update that failed; doubled each time, up to
+    a day.
     """
 
     propagation: float
     operation: float
     settling: float
     grace: float
+    retry: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -136,10 +148,11 @@ class Wait:
 
 @dataclass(frozen=True)
 class Stop:
-    """A person is needed, or another certificate."""
+    """A person is needed, or another certificate; ``until`` is when it is tried again without."""
 
     reason: Reason
     message: str = ""
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +186,11 @@ class Fail:
 
 
 @dataclass(frozen=True)
+class Settle:
+    """Remember that the update has ended: from now on its certificate has some time to appear."""
+
+
+@dataclass(frozen=True)
 class Forget:
     """Forget an update of which nothing is known and nothing came: it never arrived."""
 
@@ -184,7 +202,10 @@ class DropPins:
     keep: Candidate
 
 
-type Step = Nothing | Wait | Stop | AddPin | Send | Verify | Fail | Forget | DropPins
+# The longest time until an update that failed is tried again, in seconds.
+_LONGEST_RETRY = 86_400.0
+
+type Step = Nothing | Wait | Stop | AddPin | Send | Settle | Verify | Fail | Forget | DropPins
 
 
 def decide(world: World, policy: Policy) -> Step:
@@ -202,30 +223,55 @@ def decide(world: World, policy: Policy) -> Step:
 
 def _under_way(world: World, update: Update, policy: Policy) -> Step:
     if world.progress is Progress.FAILED:
-        return _fail(update, Reason.UPDATE_FAILED, world.message)
+        return failed(world, update, Reason.UPDATE_FAILED, world.message)
     if world.progress is not Progress.RUNNING and world.served == update.target.fingerprint:
         return Verify(update.target)
-    patience = policy.settling if world.progress is Progress.SUCCEEDED else policy.operation
-    if world.now < update.begun_at + patience:
-        return Wait(update.begun_at + patience, f"the update is {world.progress}")
+    if world.progress is Progress.SUCCEEDED and update.ended_at is None:
+        return Settle()
+    patience = policy.operation if world.progress is Progress.RUNNING else policy.settling
+    until = (update.ended_at or update.begun_at) + patience
+    if world.now < until:
+        return Wait(until, f"the update is {world.progress}")
+    return _give_up(world, update)
+
+
+def _give_up(world: World, update: Update) -> Step:
     match world.progress:
         case Progress.SUCCEEDED:
-            return _fail(update, Reason.OLD_CERTIFICATE_SERVED, "the update succeeded, and changed nothing")
+            seen = "the endpoint presents no certificate" if world.served is None else "it changed nothing"
+            return failed(world, update, Reason.OLD_CERTIFICATE_SERVED, f"the update succeeded, but {seen}")
         case Progress.RUNNING:
-            return _fail(update, Reason.UPDATE_HUNG, "the update did not end in time")
+            return failed(world, update, Reason.UPDATE_HUNG, "the update did not end in time")
         case _:
             return Forget()
 
 
-def _fail(update: Update, reason: Reason, message: str) -> Fail:
-    return Fail(update.target, Failure(Reason.ROLLBACK_FAILED if update.is_rollback else reason, message))
+def failed(world: World, update: Update, reason: Reason, message: str) -> Fail:
+    """The step after an update that failed; it counts the times in a row."""
+    before = world.memory.failed.get(update.target.fingerprint)
+    times = 1 if before is None else before.times + 1
+    reason = Reason.ROLLBACK_FAILED if update.is_rollback else reason
+    return Fail(update.target, Failure(reason, message, world.now, times))
+
+
+def _again_at(failure: Failure, policy: Policy) -> float | None:
+    """When what failed is tried again; None where that takes a person, or another certificate."""
+    if failure.reason is Reason.VERIFICATION_FAILED or policy.retry == math.inf:
+        return None
+    return failure.at + min(policy.retry * 2.0 ** min(failure.times - 1, 32), _LONGEST_RETRY)
+
+
+def _is_due(world: World, failure: Failure, policy: Policy) -> bool:
+    again_at = _again_at(failure, policy)
+    return again_at is not None and world.now >= again_at
 
 
 def _served(world: World, desired: Candidate, policy: Policy) -> Step:
     memory = world.memory
     failure = memory.failed.get(desired.fingerprint)
-    if failure is not None:
-        return _roll_back(world, desired, failure)
+    # One whose update only seemed to fail is served after all: it may be as good as any.
+    if failure is not None and failure.reason is Reason.VERIFICATION_FAILED:
+        return _roll_back(world, desired, failure, policy)
     if desired.fingerprint not in world.pins:
         return AddPin(desired)
     if memory.good is None or memory.good.fingerprint != desired.fingerprint:
@@ -236,10 +282,13 @@ def _served(world: World, desired: Candidate, policy: Policy) -> Step:
     return Stop(Reason.CERTIFICATE_REFUSED, desired.refusal) if desired.refusal else Nothing()
 
 
-def _roll_back(world: World, desired: Candidate, failure: Failure) -> Step:
+def _roll_back(world: World, desired: Candidate, failure: Failure, policy: Policy) -> Step:
     good = world.memory.good
-    if good is None or good.fingerprint == desired.fingerprint or good.fingerprint in world.memory.failed:
+    if good is None or good.fingerprint == desired.fingerprint:
         return Stop(failure.reason, failure.message)
+    before = world.memory.failed.get(good.fingerprint)
+    if before is not None and not _is_due(world, before, policy):
+        return Stop(before.reason, before.message, _again_at(before, policy))
     if good.fingerprint not in world.pins:
         return AddPin(good)
     return Send(good, is_rollback=True)
@@ -247,8 +296,12 @@ def _roll_back(world: World, desired: Candidate, failure: Failure) -> Step:
 
 def _replace(world: World, desired: Candidate, served: str, policy: Policy) -> Step:
     failure = world.memory.failed.get(desired.fingerprint)
-    if failure is not None:
-        return Stop(failure.reason, failure.message)
+    if failure is not None and not _is_due(world, failure, policy):
+        # Where the way back failed too, that is the worse news.
+        of_served = world.memory.failed.get(served)
+        if of_served is not None and of_served.reason is Reason.ROLLBACK_FAILED:
+            return Stop(of_served.reason, of_served.message)
+        return Stop(failure.reason, failure.message, _again_at(failure, policy))
     if desired.refusal:
         return Stop(Reason.CERTIFICATE_REFUSED, desired.refusal)
     if desired.fingerprint not in world.pins:

@@ -18,6 +18,7 @@ from shared.trust.rotation import (
     Progress,
     Reason,
     Send,
+    Settle,
     Step,
     Stop,
     Update,
@@ -27,7 +28,7 @@ from shared.trust.rotation import (
     decide,
 )
 
-POLICY = Policy(propagation=10, operation=100, settling=20, grace=50)
+POLICY = Policy(propagation=10, operation=100, settling=20, grace=50, retry=30)
 NOW = 1000.0
 OLD, NEW = Candidate("1", "old"), Candidate("2", "new")
 REFUSED = replace(NEW, refusal="the key is not the certificate's")
@@ -35,6 +36,8 @@ BOTH = frozenset({"old", "new"})
 ONLY_OLD, ONLY_NEW = frozenset({"old"}), frozenset({"new"})
 GOOD_OLD, GOOD_NEW = Memory(good=OLD, verified_at=0), Memory(good=NEW, verified_at=NOW - 49)
 BAD_NEW = Failure(Reason.VERIFICATION_FAILED, "no score")
+FAILED_BEFORE = Failure(Reason.UPDATE_FAILED, "boom")
+NO_WAY_BACK = Failure(Reason.ROLLBACK_FAILED, "no way", NOW)
 
 
 def world(
@@ -49,8 +52,12 @@ def world(
     return World(NOW, desired, served, pins, NOW - pinned if pinned else 0.0, progress, "boom", memory)
 
 
-def updating(seconds: float, target: Candidate = NEW, *, is_rollback: bool = False) -> Memory:
-    return replace(GOOD_OLD, update=Update(target, NOW - seconds, "/operations/1", is_rollback))
+def updating(
+    seconds: float, target: Candidate = NEW, *, is_rollback: bool = False, ended: float | None = None
+) -> Memory:
+    """An update that began some seconds ago, and ended some seconds ago."""
+    ended_at = None if ended is None else NOW - ended
+    return replace(GOOD_OLD, update=Update(target, NOW - seconds, "/operations/1", is_rollback, ended_at))
 
 
 RUNNING, SUCCEEDED, FAILED = Progress.RUNNING, Progress.SUCCEEDED, Progress.FAILED
@@ -71,23 +78,58 @@ CASES: dict[str, tuple[World, Step]] = {
     "update running": (world(memory=updating(99), progress=RUNNING), Wait(NOW + 1, "the update is running")),
     "update hung": (
         world(memory=updating(100), progress=RUNNING),
-        Fail(NEW, Failure(Reason.UPDATE_HUNG, "the update did not end in time")),
+        Fail(NEW, Failure(Reason.UPDATE_HUNG, "the update did not end in time", NOW)),
     ),
     "update failed": (
         world(memory=updating(5), progress=FAILED),
-        Fail(NEW, Failure(Reason.UPDATE_FAILED, "boom")),
+        Fail(NEW, Failure(Reason.UPDATE_FAILED, "boom", NOW)),
     ),
     "update succeeded": (world(served="new", memory=updating(5), progress=SUCCEEDED), Verify(NEW)),
+    "update succeeded at last, restarting": (
+        world(served=None, memory=updating(95), progress=SUCCEEDED),
+        Settle(),
+    ),
     "update succeeded, restarting": (
-        world(served=None, memory=updating(5), progress=SUCCEEDED),
+        world(served=None, memory=updating(95, ended=5), progress=SUCCEEDED),
         Wait(NOW + 15, "the update is succeeded"),
     ),
     "update succeeded but old certificate served": (
-        world(memory=updating(20), progress=SUCCEEDED),
-        Fail(NEW, Failure(Reason.OLD_CERTIFICATE_SERVED, "the update succeeded, and changed nothing")),
+        world(memory=updating(95, ended=20), progress=SUCCEEDED),
+        Fail(NEW, Failure(Reason.OLD_CERTIFICATE_SERVED, "the update succeeded, but it changed nothing", NOW)),
     ),
-    "crashed before the update was sent": (world(memory=updating(5)), Wait(NOW + 95, "the update is unknown")),
-    "crashed before the update was sent, long ago": (world(memory=updating(100)), Forget()),
+    "update succeeded, and nothing answers": (
+        world(served=None, memory=updating(95, ended=20), progress=SUCCEEDED),
+        Fail(
+            NEW,
+            Failure(
+                Reason.OLD_CERTIFICATE_SERVED,
+                "the update succeeded, but the endpoint presents no certificate",
+                NOW,
+            ),
+        ),
+    ),
+    "update failed for the second time": (
+        world(memory=replace(updating(5), failed={"new": FAILED_BEFORE}), progress=FAILED),
+        Fail(NEW, Failure(Reason.UPDATE_FAILED, "boom", NOW, 2)),
+    ),
+    "too early to try again": (
+        world(memory=replace(GOOD_OLD, failed={"new": replace(FAILED_BEFORE, at=NOW - 29)})),
+        Stop(Reason.UPDATE_FAILED, "boom", NOW + 1),
+    ),
+    "time to try again": (
+        world(memory=replace(GOOD_OLD, failed={"new": replace(FAILED_BEFORE, at=NOW - 30)})),
+        Send(NEW),
+    ),
+    "too early to try a third time": (
+        world(memory=replace(GOOD_OLD, failed={"new": replace(FAILED_BEFORE, at=NOW - 30, times=2)})),
+        Stop(Reason.UPDATE_FAILED, "boom", NOW + 30),
+    ),
+    "served after an update that seemed to fail": (
+        world(served="new", memory=replace(GOOD_OLD, failed={"new": FAILED_BEFORE})),
+        Verify(NEW),
+    ),
+    "crashed before the update was sent": (world(memory=updating(5)), Wait(NOW + 15, "the update is unknown")),
+    "crashed before the update was sent, a while ago": (world(memory=updating(20)), Forget()),
     "crashed after the update was sent, and it arrived": (world(served="new", memory=updating(5)), Verify(NEW)),
     "another version while an update runs": (
         world(Candidate("3", "newer"), memory=updating(5), progress=RUNNING),
@@ -117,11 +159,19 @@ CASES: dict[str, tuple[World, Step]] = {
     ),
     "rollback failed": (
         world(served="new", memory=updating(5, OLD, is_rollback=True), progress=FAILED),
-        Fail(OLD, Failure(Reason.ROLLBACK_FAILED, "boom")),
+        Fail(OLD, Failure(Reason.ROLLBACK_FAILED, "boom", NOW)),
     ),
     "after a rollback that failed": (
-        world(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": Failure(Reason.ROLLBACK_FAILED)})),
-        Stop(Reason.VERIFICATION_FAILED, "no score"),
+        world(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": NO_WAY_BACK})),
+        Stop(Reason.ROLLBACK_FAILED, "no way", NOW + 30),
+    ),
+    "rolled back, and the old one does not pass its proof either": (
+        world(memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": NO_WAY_BACK})),
+        Stop(Reason.ROLLBACK_FAILED, "no way"),
+    ),
+    "time to roll back again": (
+        world(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": replace(NO_WAY_BACK, at=0)})),
+        Send(OLD, is_rollback=True),
     ),
     "a better version after a failure": (
         world(Candidate("3", "newer"), memory=replace(GOOD_OLD, failed={"new": BAD_NEW}), pins=ONLY_OLD),
@@ -164,6 +214,9 @@ def after(before: World, step: Step) -> World:  # noqa: PLR0911 - one line a ste
         case Fail(target, failure):
             failed = {**memory.failed, target.fingerprint: failure}
             return replace(before, memory=replace(memory, update=None, failed=failed))
+        case Settle():
+            assert memory.update is not None
+            return replace(before, memory=replace(memory, update=replace(memory.update, ended_at=before.now)))
         case Forget():
             return replace(before, memory=replace(memory, update=None))
         case DropPins(keep):

@@ -1,0 +1,118 @@
+"""Certificate and key rotation: the timer, Key Vault's events, GET and POST /api/rotation."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import azure.functions as func
+
+from functions.answers import answered, json_answer, problem
+from shared.errors import GatewayError, InvalidParameter, NotRotated
+from shared.gateway import gateway
+from shared.telemetry import log
+
+blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
+
+# What Key Vault tells by Event Grid that concerns a certificate
+# (https://learn.microsoft.com/azure/event-grid/event-schema-key-vault).
+_EVENTS = {
+    f"Microsoft.KeyVault.{kind}{what}"
+    for kind in ("Secret", "Certificate")
+    for what in ("NewVersionCreated", "NearExpiry", "Expired")
+}
+
+_BODY = (
+    '{"service": a name, "dry_run": true or false, "rotate_keys": true or false, "retry": true or false}, all optional'
+)
+
+
+# Without a monitor: it would make up for missed ticks, which the next one does anyway, and needs a storage account.
+@blueprint.timer_trigger("timer", "%ROTATION_SCHEDULE%", use_monitor=False)
+async def rotate(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
+    """Bring every service a step further, if there is one to take."""
+    await _in_background(None)
+
+
+@blueprint.event_grid_trigger("event")
+async def vault_event(event: func.EventGridEvent) -> None:
+    """Look at once after the service whose certificate Key Vault tells of."""
+    data = event.get_json()
+    secret = str(data.get("ObjectName", "")) if isinstance(data, dict) else ""
+    if event.event_type in _EVENTS and secret:
+        await _in_background(secret)
+
+
+@blueprint.route("api/rotation", methods=["GET"], auth_level=func.AuthLevel.ADMIN)
+async def rotation_status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Where each service's rotation is."""
+    return await answered(context.invocation_id, lambda: _status(req.params.get("service") or None), name="rotation")
+
+
+@blueprint.route("api/rotation", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
+async def rotation_run(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Take the next steps now, or tell what they would be."""
+    return await answered(context.invocation_id, lambda: _run(req.get_body()), name="rotation")
+
+
+async def _in_background(secret: str | None) -> None:
+    try:
+        rotations = await gateway().rotations()
+        await rotations.tick(None if secret is None else rotations.by_secret(secret))
+    except NotRotated:
+        pass  # a gateway may well rotate nothing
+    except GatewayError as error:
+        log.error("rotation: %s %s", error.slug, error.detail)  # without its stack trace
+
+
+async def _status(service: str | None) -> func.HttpResponse:
+    rotations = await gateway().rotations()
+    return _answer(await rotations.look(service), one=service)
+
+
+async def _run(body: bytes) -> func.HttpResponse:
+    asked = _asked(body)
+    rotations = await gateway().rotations()
+    service = asked.get("service")
+    if asked.get("dry_run"):
+        return _answer(await rotations.look(service), one=service, dry_run=True)
+    found = await rotations.tick(
+        rotations.chosen(service), rotate_keys=asked.get("rotate_keys", False), retry=asked.get("retry", False)
+    )
+    return _answer(found, one=service, dry_run=False)
+
+
+def _answer(outcomes: Mapping[str, Any], *, one: str | None, **more: bool) -> func.HttpResponse:
+    if one is not None and outcomes[one].view is None:
+        raise outcomes[one].problem
+    return json_answer({**more, "services": {name: _outcome(outcomes[name]) for name in sorted(outcomes)}})
+
+
+def _outcome(outcome: Any) -> dict[str, object]:
+    from shared.trust import status  # noqa: PLC0415 - it brings in cryptography, which no cold start needs
+
+    body: dict[str, object] = {} if outcome.view is None else dict(status.describe(outcome.view))
+    if outcome.problem is not None:
+        body["problem"] = problem(outcome.problem)
+    if outcome.events:
+        body["events"] = [status.event(one) for one in outcome.events]
+    return body
+
+
+def _asked(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise InvalidParameter("The body is no JSON object.", expected=_BODY)
+    _check_members(document)
+    return document
+
+
+def _check_members(document: Mapping[str, Any]) -> None:
+    for name, value in document.items():
+        kinds: Collection[type] = (str, type(None)) if name == "service" else (bool,)
+        if name not in {"service", "dry_run", "rotate_keys", "retry"}:
+            raise InvalidParameter(f"The member {name[:40]!r} is not known.", expected=_BODY)
+        if type(value) not in kinds:
+            raise InvalidParameter(f"The member {name!r} has a value of another type.", parameter=name, expected=_BODY)
