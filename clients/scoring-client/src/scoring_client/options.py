@@ -1,0 +1,194 @@
+"""The command line and the environment, checked before anything is sent."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from scoring_client import __version__
+from scoring_client.files import STDIN
+from scoring_client.gateway import Target
+from scoring_client.output import FORMS
+
+URL = "http://localhost:7071"
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+_EPILOG = """\
+environment:
+  SCORING_URL      the gateway, where --url is not given
+  SCORING_KEY      the function key, where --key is not given; other users of the machine can read a command line
+  SSL_CERT_FILE    the authority that issued the gateway's certificate, where it is no public one
+
+exit codes:
+  0  every image was scored
+  1  some were not, or the results could not be written
+  2  the command line makes no sense
+  3  the gateway cannot be reached, or refuses the key
+  130  interrupted; what was scored until then is written
+
+examples:
+  scoring-client cat.jpg dog.jpg
+  scoring-client --top 1 --out results.jsonl --resume holidays/
+  curl -s https://example.com/cat.jpg | scoring-client -
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for. ``output`` is one of ``table``, ``jsonl`` and ``json``; ``out`` is empty for stdout."""
+
+    paths: tuple[str, ...]
+    target: Target
+    output: str = "table"
+    out: str = ""
+    resume: bool = False
+    overwrite: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class _Address:
+    url: str
+    service: str = ""
+    key: str = ""
+
+
+def parse(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Options:
+    """Read the command line; prints what is wrong and exits with 2 where it makes no sense."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        return _options(given, environ)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scoring-client",
+        description="Scores photographs with a scoring gateway.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="image files, folders (with all folders below), or - for stdin")
+    add("--url", help=f"the gateway (SCORING_URL, else {URL})")
+    add("--key", help="its function key (SCORING_KEY)")
+    add("--service", default="", help="the inference service (the gateway's default)")
+    add("--top", type=_count(0), metavar="N", help="so many labels an image (the gateway's 5); 0 gives all scores")
+    add("--threshold", type=_fraction, metavar="P", help="only labels with at least this score, from 0 to 1")
+    add("--output", choices=FORMS, help="the form of the results (table; in a FILE: by its name, else jsonl)")
+    add("--out", default="", metavar="FILE", help="write the results to this file")
+    add("--resume", action="store_true", help="go on with the FILE of an earlier run: skip what is scored in it")
+    add("--overwrite", action="store_true", help="replace the FILE")
+    add("--concurrency", type=_count(1, 64), default=4, metavar="N", help="images at a time (%(default)s)")
+    add("--timeout", type=_seconds, default=30.0, metavar="S", help="seconds to wait for an answer (%(default)g)")
+    add(
+        "--max-wait", type=_seconds, default=60.0, metavar="S", help="seconds an image waits for its turn (%(default)g)"
+    )
+    add("--quiet", action="store_true", help="no progress, and no summary at the end")
+    add("--version", action="version", version=f"scoring-client {__version__}")
+    return parser
+
+
+def _options(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
+    if given.paths.count(STDIN) > 1:
+        raise ValueError("- is named twice, and stdin holds one image")
+    output = given.output or _by_name(given.out)
+    if given.resume and (not given.out or output != "jsonl"):
+        raise ValueError("--resume needs --out FILE, with the form jsonl")
+    if given.resume and given.overwrite:
+        raise ValueError("--resume and --overwrite contradict each other")
+    address = _address(given.url or environ.get("SCORING_URL", "").strip() or URL)
+    key = given.key or environ.get("SCORING_KEY", "").strip() or address.key
+    _check_key(key, address.url)
+    return Options(
+        paths=tuple(given.paths),
+        target=Target(
+            url=address.url,
+            key=key,
+            service=given.service or address.service,
+            top=given.top,
+            threshold=given.threshold,
+            timeout=given.timeout,
+            max_wait=given.max_wait,
+            concurrency=given.concurrency,
+        ),
+        output=output,
+        out=given.out,
+        resume=given.resume,
+        overwrite=given.overwrite,
+        quiet=given.quiet,
+    )
+
+
+def _by_name(file: str) -> str:
+    if not file:
+        return "table"
+    return "json" if file.lower().endswith(".json") else "jsonl"
+
+
+def _address(text: str) -> _Address:
+    """The gateway behind an address, which may be the whole URL of a function as the Azure portal shows it.
+
+    Such a one holds the function's key as ``code``, which goes into a header instead, and is never shown.
+
+    Raises:
+        ValueError: it is no URL of a gateway.
+    """
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        _ = parts.port  # raises when it is no number
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError("the URL must be of the form https://HOST or http://HOST:PORT")
+    if parts.username or parts.password:
+        raise ValueError("the URL must hold no user name and no password")
+    path, service = parts.path.rstrip("/"), ""
+    if path.endswith("/score"):
+        before, _, after = path.removesuffix("/score").rpartition("/api")
+        path, service = before, unquote(after.removeprefix("/services/")) if after else ""
+    code = parse_qs(parts.query).get("code", [""])[0]
+    return _Address(f"{parts.scheme}://{parts.netloc}{path}", service, code)
+
+
+def _check_key(key: str, url: str) -> None:
+    if not key:
+        return
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("the key must be printable ASCII without spaces")
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError("the key would travel unencrypted: use an https:// URL, or no key")
+
+
+def _count(least: int, most: int = 999_999) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return value
+
+    return count
+
+
+def _fraction(text: str) -> float:
+    return _number(text, 0.0, 1.0)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.001, 86_400.0)
+
+
+def _number(text: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
+    return value
