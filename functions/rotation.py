@@ -7,7 +7,7 @@ from typing import Any
 import azure.functions as func
 
 from functions.answers import answered, json_answer, problem
-from shared.errors import GatewayError, InvalidParameter, NotRotated
+from shared.errors import GatewayError, InvalidParameter, NotRotated, RotationBusy
 from shared.gateway import gateway
 from shared.telemetry import log
 
@@ -24,6 +24,9 @@ _EVENTS = {
 _BODY = (
     '{"service": a name, "dry_run": true or false, "rotate_keys": true or false, "retry": true or false}, all optional'
 )
+
+# When to ask again for a rotation that there was no time for, in seconds.
+_NEXT = 30.0
 
 
 # Without a monitor: it would make up for missed ticks, which the next one does anyway, and needs a storage account.
@@ -82,6 +85,8 @@ async def _run(body: bytes) -> func.HttpResponse:
 
 
 def _answer(outcomes: Mapping[str, Any], *, one: str | None, **more: bool) -> func.HttpResponse:
+    if one is not None and one not in outcomes:
+        raise RotationBusy("Other services' rotations left no time for this one.", retry_after=_NEXT)
     if one is not None and outcomes[one].view is None:
         raise outcomes[one].problem
     return json_answer({**more, "services": {name: _outcome(outcomes[name]) for name in sorted(outcomes)}})

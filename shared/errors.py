@@ -207,7 +207,7 @@ class VaultForbidden(GatewayError):
     slug = "vault-forbidden"
     status = 503
     title = "Key Vault refuses the gateway's identity"
-    remedy = "Give the gateway's identity the role 'Key Vault Secrets User' on the vault."
+    remedy = "Give its identity the role 'Key Vault Secrets User' on the vault; 'Secrets Officer' where it rotates."
 
 
 class SecretMissing(GatewayError):

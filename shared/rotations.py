@@ -75,8 +75,9 @@ class Rotations:
         return list(self._services)
 
     def by_secret(self, secret: str) -> list[str]:
-        """The services whose certificate is in that secret of Key Vault."""
-        return [name for name, service in self._services.items() if service.certificate_secret == secret]
+        """The services whose certificate is in that secret of Key Vault, whose names are the same in any case."""
+        wanted = secret.lower()
+        return [name for name, service in self._services.items() if service.certificate_secret.lower() == wanted]
 
     async def look(self, name: str | None = None) -> Mapping[str, Outcome]:
         """See the world of one service, or of all; nothing is changed.
@@ -132,11 +133,12 @@ class Rotations:
 
     def _look(self, name: str) -> Outcome:
         try:
-            return Outcome(self._rotator(name, []).look())
+            view = self._rotator(name, []).look()
         except GatewayError as error:
             return Outcome(problem=error)
         except Exception as fault:
             return Outcome(problem=_internal(name, fault))
+        return Outcome(view, view.problem)
 
     def _tick(self, name: str, ends: float, rotate_keys: bool, retry: bool) -> Outcome | None:
         left = ends - time.monotonic()

@@ -258,7 +258,13 @@ def _service(name: str, reader: Reader) -> ServiceSettings:
 
 def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
     """Two services may not be rotated into each other's secrets, and one without TLS has nothing to rotate."""
-    for what in ("control_plane_name", "pins_secret", "certificate_secret", "primary_key_secret"):
+    for what in (
+        "control_plane_name",
+        "pins_secret",
+        "certificate_secret",
+        "primary_key_secret",
+        "secondary_key_secret",
+    ):
         values = [getattr(service, what) for service in services]
         for twice in sorted({value for value in values if values.count(value) > 1}):
             names = ", ".join(service.name for service in services if getattr(service, what) == twice)

@@ -25,7 +25,7 @@ _PAUSES = (0.5, 2.0, 8.0)
 
 
 class Webhook:
-    """Posts events to a URL, one after the other, in a thread of its own. The URL may hold a secret, and is never told."""
+    """Posts events to a URL, one after the other, in a thread of its own. The URL may hold a secret: it stays unsaid."""
 
     def __init__(self, url: str) -> None:
         self._url = url

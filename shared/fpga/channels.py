@@ -22,6 +22,8 @@ from shared.telemetry import Call, log
 from shared.trust.certificates import Pins
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 HEALTH = "/grpc.health.v1.Health/Check"
 
 DRAIN_SECONDS = 30.0
@@ -89,6 +91,8 @@ class Channel:
         self._channel = _open(endpoint, pins)
         # Without serializers: bytes in, bytes out.
         self._predict: _Method = self._channel.unary_unary(PREDICT)
+        self._metadata_of: _Method = self._channel.unary_unary(METADATA)
+        self._status_of: _Method = self._channel.unary_unary(STATUS)
         self._health: _Method = self._channel.unary_unary(HEALTH)
 
     async def predict(self, request: bytes, key: str | None, call: Call) -> bytes:
@@ -98,6 +102,22 @@ class Channel:
             grpc.aio.AioRpcError: as gRPC reports it.
         """
         return await self._predict(request, timeout=max(call.remaining, 0.001), metadata=self._metadata(key, call))
+
+    async def model_metadata(self, request: bytes, key: str | None, call: Call) -> bytes:
+        """Send a serialized GetModelMetadataRequest; the answer is a serialized GetModelMetadataResponse.
+
+        Raises:
+            grpc.aio.AioRpcError: as gRPC reports it.
+        """
+        return await self._metadata_of(request, timeout=max(call.remaining, 0.001), metadata=self._metadata(key, call))
+
+    async def model_status(self, request: bytes, key: str | None, call: Call) -> bytes:
+        """Send a serialized GetModelStatusRequest; the answer is a serialized GetModelStatusResponse.
+
+        Raises:
+            grpc.aio.AioRpcError: as gRPC reports it.
+        """
+        return await self._status_of(request, timeout=max(call.remaining, 0.001), metadata=self._metadata(key, call))
 
     async def health(self, key: str | None, call: Call) -> bytes:
         """Ask the service's health; the answer is a serialized HealthCheckResponse.

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
@@ -9,12 +10,15 @@ from grpc.aio import AioRpcError
 from protos.health_pb2 import HealthCheckResponse
 from shared.errors import KeysRefused, ServiceUnreachable
 from shared.fpga.causes import cause, is_about_trust
-from shared.fpga.channels import CONNECT_SECONDS, ChannelSlot, Endpoint
+from shared.fpga.channels import CONNECT_SECONDS, Channel, ChannelSlot, Endpoint
 from shared.fpga.retries import RetryBudget, backoff, patience
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, Call
 from shared.trust.certificates import Pins
 from shared.trust.credentials import CredentialCache, Credentials
+
+# One of the service's methods with its request, ready to be sent over a channel with a key.
+type _Send = Callable[[Channel, str | None, Call], Awaitable[bytes]]
 
 
 class Predictor:
@@ -43,19 +47,15 @@ class Predictor:
         Raises:
             GatewayError: the cause, as the service, the network or Key Vault gave it.
         """
-        with call.timings.measure(CREDENTIALS):
-            credentials = await self._current(call)
-        self._budget.earn()
-        retries = 0
-        while True:
-            try:
-                answer = await self._trusted(request, credentials, call)
-            except ServiceUnreachable as error:
-                retries += 1
-                credentials = await self._recovered(error, retries, credentials, call)
-            else:
-                self._down_since = None
-                return answer
+        return await self._answer(lambda channel, key, call: channel.predict(request, key, call), call)
+
+    async def model_metadata(self, request: bytes, call: Call) -> bytes:
+        """Ask what the model takes and gives, by a serialized GetModelMetadataRequest; otherwise as :meth:`predict`."""
+        return await self._answer(lambda channel, key, call: channel.model_metadata(request, key, call), call)
+
+    async def model_status(self, request: bytes, call: Call) -> bytes:
+        """Ask for the model's versions, by a serialized GetModelStatusRequest; otherwise as :meth:`predict`."""
+        return await self._answer(lambda channel, key, call: channel.model_status(request, key, call), call)
 
     async def connect(self) -> None:
         """Fetch the credentials and connect, so that the first request need not.
@@ -91,6 +91,21 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"<Predictor {self._slot!r} {self.credentials!r}>"
+
+    async def _answer(self, send: _Send, call: Call) -> bytes:
+        with call.timings.measure(CREDENTIALS):
+            credentials = await self._current(call)
+        self._budget.earn()
+        retries = 0
+        while True:
+            try:
+                answer = await self._trusted(send, credentials, call)
+            except ServiceUnreachable as error:
+                retries += 1
+                credentials = await self._recovered(error, retries, credentials, call)
+            else:
+                self._down_since = None
+                return answer
 
     async def _current(self, call: Call) -> Credentials | None:
         if self.credentials is None:
@@ -163,31 +178,31 @@ class Predictor:
     async def _newest(self, used: Credentials) -> Credentials:
         return used if self.credentials is None else await self.credentials.newer_than(used)
 
-    async def _trusted(self, request: bytes, credentials: Credentials | None, call: Call) -> bytes:
+    async def _trusted(self, send: _Send, credentials: Credentials | None, call: Call) -> bytes:
         """One try, or a few more where the service refuses a key or shows an unknown certificate."""
         try:
-            return await self._attempt(request, credentials, self._first_key(credentials), call)
+            return await self._attempt(send, credentials, self._first_key(credentials), call)
         except AioRpcError as error:
             if credentials is None:
                 raise cause(error) from error
             if error.code() is StatusCode.UNAUTHENTICATED:
-                return await self._with_other_keys(request, credentials, call)
+                return await self._with_other_keys(send, credentials, call)
             if is_about_trust(error):
-                return await self._with_fresh_pins(request, credentials, call, error)
+                return await self._with_fresh_pins(send, credentials, call, error)
             raise cause(error) from error
 
-    async def _attempt(self, request: bytes, credentials: Credentials | None, key: str | None, call: Call) -> bytes:
+    async def _attempt(self, send: _Send, credentials: Credentials | None, key: str | None, call: Call) -> bytes:
         with self._slot.lease(_pins(credentials)) as channel:
             if channel.state != "ready":
                 with call.timings.measure(WAIT):
                     await channel.connected(call.remaining)
             with call.timings.measure(PREDICT):
-                answer = await channel.predict(request, key, call)
+                answer = await send(channel, key, call)
         if credentials is not None:
             self._accepted = (credentials.keys, key)
         return answer
 
-    async def _with_other_keys(self, request: bytes, credentials: Credentials, call: Call) -> bytes:
+    async def _with_other_keys(self, send: _Send, credentials: Credentials, call: Call) -> bytes:
         """The keys of the snapshot that were not tried, then those of a newer one."""
         tried = {self._first_key(credentials)}
         refusal: AioRpcError | None = None
@@ -195,7 +210,7 @@ class Predictor:
             for key in (key for key in credentials.keys if key not in tried):
                 tried.add(key)
                 try:
-                    return await self._attempt(request, credentials, key, call)
+                    return await self._attempt(send, credentials, key, call)
                 except AioRpcError as error:
                     if error.code() is not StatusCode.UNAUTHENTICATED:
                         raise cause(error) from error
@@ -203,14 +218,14 @@ class Predictor:
             credentials = await self._newer(credentials, call)
         raise KeysRefused("The service accepts neither the primary nor the secondary key.") from refusal
 
-    async def _with_fresh_pins(self, request: bytes, credentials: Credentials, call: Call, error: AioRpcError) -> bytes:
+    async def _with_fresh_pins(self, send: _Send, credentials: Credentials, call: Call, error: AioRpcError) -> bytes:
         fresh = await self._newer(credentials, call)
         with call.timings.measure(WAIT):
             renewed = fresh.pins != credentials.pins and await self._renewed(fresh.pins, call.remaining)
         if not renewed:
             raise cause(error) from error
         try:
-            return await self._attempt(request, fresh, self._first_key(fresh), call)
+            return await self._attempt(send, fresh, self._first_key(fresh), call)
         except AioRpcError as again:
             raise cause(again) from again
 

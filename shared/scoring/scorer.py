@@ -7,6 +7,7 @@ decoded, no message grows with the number of files, and replicas share the work.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, DECODE, PREDICT, WAIT, Call
 
 # What a part of a request is to people.
-_DOING: Mapping[str, str] = {
+DOING: Mapping[str, str] = {
     "": "the request was waiting for its turn",
     DECODE: "the image was being read",
     CREDENTIALS: "Key Vault was being read",
@@ -27,6 +28,15 @@ _DOING: Mapping[str, str] = {
 }
 
 type Predict = Callable[[bytes, Call], Awaitable[bytes]]
+
+
+@dataclass(frozen=True)
+class _Job[T]:
+    """What is done for each image of a call: how it is asked for, and what becomes of the service's answer."""
+
+    call: Call
+    requests: tensors.RequestTemplate
+    read: Callable[[Upload, bytes], T]
 
 
 class Scorer:
@@ -42,8 +52,6 @@ class Scorer:
             model=service.model, signature=service.signature, input_name=service.input_name
         )
         self._answers = tensors.AnswerReader(service.output_name)
-        # What a message leaves for an encoded image; the numbers that tell lengths grow with it by a few bytes.
-        self._room = service.max_message_bytes - len(self._requests.encoded([b""])) - 32
 
     async def score(self, uploads: Sequence[Upload], ranking: Ranking, call: Call) -> list[Prediction]:
         """Score the images, in their order; all or none.
@@ -52,16 +60,32 @@ class Scorer:
             DeadlineExceeded: the call's deadline passed.
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
+
+        def prediction(upload: Upload, answer: bytes) -> Prediction:
+            return self._prediction(upload.name, self._answers.scores(answer), ranking)
+
+        return await self._each(uploads, _Job(call, self._requests, prediction))
+
+    async def outputs(
+        self, uploads: Sequence[Upload], requests: tensors.RequestTemplate, call: Call
+    ) -> list[tensors.Output]:
+        """The service's own output for each image, ``[1, ...]``, neither ranked nor named; otherwise as :meth:`score`.
+
+        ``requests`` says which version and signature of the model is meant.
+        """
+        return await self._each(uploads, _Job(call, requests, lambda _, answer: self._answers.output(answer, 1)))
+
+    async def _each[T](self, uploads: Sequence[Upload], job: _Job[T]) -> list[T]:
         self._check(uploads)
         try:
             if len(uploads) == 1:
-                return [await self._score_one(uploads[0], ranking, call)]
-            return await self._score_all(uploads, ranking, call)
+                return [await self._one(uploads[0], job)]
+            return await self._all(uploads, job)
         except TimeoutError:
-            raise DeadlineExceeded(f"The deadline passed while {_DOING[call.timings.latest]}.") from None
+            raise DeadlineExceeded(f"The deadline passed while {DOING[job.call.timings.latest]}.") from None
 
-    async def _score_all(self, uploads: Sequence[Upload], ranking: Ranking, call: Call) -> list[Prediction]:
-        tasks = [asyncio.ensure_future(self._score_one(upload, ranking, call)) for upload in uploads]
+    async def _all[T](self, uploads: Sequence[Upload], job: _Job[T]) -> list[T]:
+        tasks = [asyncio.ensure_future(self._one(upload, job)) for upload in uploads]
         try:
             return await asyncio.gather(*tasks)
         except GatewayError as error:
@@ -89,39 +113,47 @@ class Scorer:
                     index=index,
                 )
 
-    async def _score_one(self, upload: Upload, ranking: Ranking, call: Call) -> Prediction:
+    async def _one[T](self, upload: Upload, job: _Job[T]) -> T:
+        call = job.call
         with call.timings.measure(DECODE):
-            request = await self._request(upload.data, call)
+            request = await self._request(upload.data, job)
         try:
             answer = await self._predict(request, call)
         except ServiceRejected:
-            await self._blame_the_image(upload.data, call)
+            await self._blame_the_image(upload.data, job)
             raise
-        return self._prediction(upload.name, self._answers.scores(answer), ranking)
+        return job.read(upload, answer)
 
-    async def _request(self, data: bytes, call: Call) -> bytes:
+    async def _request[T](self, data: bytes, job: _Job[T]) -> bytes:
+        requests = job.requests
         if self._service.input_form is InputForm.TENSOR:
-            return await self._in_thread(call, self._tensor_request, data)
-        if images.forwardable(data, self._limits.image_pixels, self._room):
-            return self._requests.encoded([data])
-        return await self._in_thread(call, self._file_request, data)
+            return await self._in_thread(job.call, self._tensor_request, data, requests)
+        if images.forwardable(data, self._limits.image_pixels, requests.room(self._service.max_message_bytes)):
+            return requests.encoded([data])
+        return await self._in_thread(job.call, self._file_request, data, requests)
 
-    def _file_request(self, data: bytes) -> bytes:
+    def _file_request(self, data: bytes, requests: tensors.RequestTemplate) -> bytes:
         how, pixels = self._service.preprocessing, self._limits.image_pixels
-        return self._requests.encoded([images.to_file(data, how, pixels, self._room)])
+        return requests.encoded([images.to_file(data, how, pixels, requests.room(self._service.max_message_bytes))])
 
-    def _tensor_request(self, data: bytes) -> bytes:
+    def _tensor_request(self, data: bytes, requests: tensors.RequestTemplate) -> bytes:
         tensor = images.to_tensor(data, self._service.preprocessing, self._limits.image_pixels)
-        return self._requests.tensor(tensor[np.newaxis])
+        return requests.tensor(tensor[np.newaxis])
 
-    async def _blame_the_image(self, data: bytes, call: Call) -> None:
+    async def _blame_the_image[T](self, data: bytes, job: _Job[T]) -> None:
         """An encoded image is decoded by the service alone; when that one rejects it, find out whether it is broken."""
         if self._service.input_form is InputForm.ENCODED:
-            await self._in_thread(call, self._tensor_request, data)
+            await self._in_thread(job.call, self._tensor_request, data, job.requests)
 
-    async def _in_thread(self, call: Call, work: Callable[[bytes], bytes], data: bytes) -> bytes:
+    async def _in_thread(
+        self,
+        call: Call,
+        work: Callable[[bytes, tensors.RequestTemplate], bytes],
+        data: bytes,
+        requests: tensors.RequestTemplate,
+    ) -> bytes:
         async with call.in_time():
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work, data)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work, data, requests)
 
     def _prediction(self, file: str, scores: npt.NDArray[np.float32], ranking: Ranking) -> Prediction:
         if self._service.output_form is OutputForm.LOGITS:
@@ -131,7 +163,7 @@ class Scorer:
         return Prediction(file, ranked, everything)
 
 
-def _name_the_file(error: GatewayError, tasks: Sequence[asyncio.Future[Prediction]], uploads: Sequence[Upload]) -> None:
+def _name_the_file[T](error: GatewayError, tasks: Sequence[asyncio.Future[T]], uploads: Sequence[Upload]) -> None:
     """Say which image an error is about, where that makes a difference."""
     if error.status >= 500:
         return

@@ -9,6 +9,7 @@ result with what the generated code reads.
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,23 @@ _VARINT, _LENGTH = 0, 2  # wire types
 
 
 class RequestTemplate:
-    """Makes the PredictRequests of one service: all but the images is the same in each."""
+    """Makes the PredictRequests of one service: all but the images is the same in each.
 
-    def __init__(self, *, model: str, signature: str, input_name: str) -> None:
-        spec = ModelSpec(name=model, signature_name=signature).SerializeToString()
-        self._head = _field(1, spec) if spec else b""
+    ``version`` is None, and ``version_label`` empty, where the service is to choose; at most one of them is given.
+    """
+
+    def __init__(
+        self, *, model: str, signature: str, input_name: str, version: int | None = None, version_label: str = ""
+    ) -> None:
+        spec = model_spec(model=model, signature=signature, version=version, version_label=version_label)
+        self._head = _field(1, spec.SerializeToString()) if spec.ByteSize() else b""
         self._input_name = _field(1, input_name.encode())
+        self._overhead = len(self.encoded([b""]))
+
+    def room(self, message_bytes: int) -> int:
+        """What a message of that many bytes leaves for an encoded image."""
+        # The numbers that tell lengths grow with it by a few bytes.
+        return message_bytes - self._overhead - 32
 
     def encoded(self, images: Sequence[bytes]) -> bytes:
         """A request of image files: ``DT_STRING`` of shape ``[N]``."""
@@ -38,8 +50,11 @@ class RequestTemplate:
 
     def tensor(self, images: npt.NDArray[np.float32]) -> bytes:
         """A request of pixels: ``DT_FLOAT`` of shape ``[N, height, width, 3]``, little-endian."""
-        content = np.ascontiguousarray(images, dtype="<f4").data.cast("B")
-        return self._around([_tensor_head(DT_FLOAT, images.shape), _TENSOR_CONTENT, _varint(len(content)), content])
+        return self.floats(images.shape, np.ascontiguousarray(images, dtype="<f4").data.cast("B"))
+
+    def floats(self, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
+        """A request of numbers that already lie as the wire wants them: ``DT_FLOAT``, little-endian, row by row."""
+        return self._around([_tensor_head(DT_FLOAT, shape), _TENSOR_CONTENT, _varint(len(content)), content])
 
     def _around(self, tensor: list[bytes | memoryview]) -> bytes:
         tensor_size = sum(map(len, tensor))
@@ -49,6 +64,13 @@ class RequestTemplate:
         return b"".join([self._head, entry_head, self._input_name, value_head, *tensor])
 
 
+class Output(NamedTuple):
+    """What a service answered: float32 of any shape, and the model's version where the service tells it."""
+
+    values: npt.NDArray[np.float32]
+    version: int | None
+
+
 class AnswerReader:
     """Reads the PredictResponses of one service.
 
@@ -56,11 +78,11 @@ class AnswerReader:
     the numbers of any other that has the same bytes there lie in the same place.
     """
 
-    # _layout  what surrounds the numbers, and their shape; None before the first answer
+    # _layouts  what surrounds the numbers, by the answer's length: batches of several sizes differ in it
 
     def __init__(self, output_name: str) -> None:
         self._output_name = output_name
-        self._layout: tuple[bytes, bytes, tuple[int, ...]] | None = None
+        self._layouts: dict[int, _Layout] = {}
 
     def scores(self, response: bytes) -> npt.NDArray[np.float32]:
         """The scores of one image: ``[classes]`` float32, all finite.
@@ -68,48 +90,87 @@ class AnswerReader:
         Raises:
             ServiceAnswerInvalid: no such output, another type or shape, or numbers that are none.
         """
-        values = self._known(response)
-        if values is None:
-            values = _parse(response, self._output_name)
-            self._learn(response, values)
-        if not np.isfinite(values).all():
+        values = self._read(response).values
+        if values.ndim < 2 or values.shape[0] != 1 or values.size == 0:
+            raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
+        return values.reshape(-1)
+
+    def output(self, response: bytes, rows: int) -> Output:
+        """The output as it came, for so many inputs: ``[rows, ...]`` float32, all finite.
+
+        Raises:
+            ServiceAnswerInvalid: no such output, another type or number of rows, or numbers that are none.
+        """
+        found = self._read(response)
+        if found.values.shape[:1] != (rows,) or found.values.size == 0:
+            raise ServiceAnswerInvalid(f"The output's shape is {list(found.values.shape)}; [{rows}, ...] is needed.")
+        return found
+
+    def _read(self, response: bytes) -> Output:
+        found = self._known(response)
+        if found is None:
+            found = _parse(response, self._output_name)
+            self._learn(response, found)
+        if not np.isfinite(found.values).all():
             raise ServiceAnswerInvalid("The output holds values that are not numbers (NaN or infinity).")
-        return values
+        return found
 
-    def _known(self, response: bytes) -> npt.NDArray[np.float32] | None:
-        if self._layout is None:
+    def _known(self, response: bytes) -> Output | None:
+        layout = self._layouts.get(len(response))
+        if layout is None or not (response.startswith(layout.before) and response.endswith(layout.after)):
             return None
-        before, after, shape = self._layout
-        size = shape[0] * 4
-        is_alike = len(response) == len(before) + size + len(after)
-        if is_alike and response.startswith(before) and response.endswith(after):
-            return np.frombuffer(response, dtype="<f4", count=shape[0], offset=len(before))
-        return None
+        values = np.frombuffer(response, dtype="<f4", count=layout.size, offset=len(layout.before))
+        return Output(values.reshape(layout.shape), layout.version)
 
-    def _learn(self, response: bytes, values: npt.NDArray[np.float32]) -> None:
-        numbers = values.astype("<f4").tobytes()
+    def _learn(self, response: bytes, found: Output) -> None:
+        numbers = found.values.astype("<f4").tobytes()
         # Anywhere else than at the only place, the numbers could be those of something else.
         if len(numbers) >= _LEAST_TO_LEARN and response.count(numbers) == 1:
             at = response.index(numbers)
-            self._layout = response[:at], response[at + len(numbers) :], values.shape
+            if len(self._layouts) >= _MAX_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[len(response)] = _Layout(
+                response[:at], response[at + len(numbers) :], found.values.size, found.values.shape, found.version
+            )
 
 
-def _parse(response: bytes, output_name: str) -> npt.NDArray[np.float32]:
+class _Layout(NamedTuple):
+    """What surrounds the numbers of an answer, how many they are and their shape; the version is part of the rest."""
+
+    before: bytes
+    after: bytes
+    size: int
+    shape: tuple[int, ...]
+    version: int | None
+
+
+def model_spec(*, model: str, signature: str = "", version: int | None = None, version_label: str = "") -> ModelSpec:
+    """Which model, version and signature a request is for; what is empty or None is for the service to choose."""
+    spec = ModelSpec(name=model, signature_name=signature)
+    if version is not None:
+        spec.version.value = version
+    elif version_label:
+        spec.version_label = version_label
+    return spec
+
+
+def _parse(response: bytes, output_name: str) -> Output:
     try:
-        outputs = PredictResponse.FromString(response).outputs
+        answer = PredictResponse.FromString(response)
     except DecodeError as error:
         raise ServiceAnswerInvalid("The answer is no PredictResponse.") from error
-    if output_name not in outputs:
-        there = ", ".join(sorted(outputs)) or "none"
+    if output_name not in answer.outputs:
+        there = ", ".join(sorted(answer.outputs)) or "none"
         raise ServiceAnswerInvalid(f"The answer has no output {output_name!r}; it has: {there}.")
-    values = _floats(outputs[output_name])
-    if values.ndim < 2 or values.shape[0] != 1 or values.size == 0:
-        raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
-    return values.reshape(-1)
+    values = _floats(answer.outputs[output_name])
+    spec = answer.model_spec
+    return Output(values, spec.version.value if spec.HasField("version") else None)
 
 
 # Bytes: fewer could stand in an answer by chance.
 _LEAST_TO_LEARN = 32
+# As many as there are sizes of batches; more are a service whose answers are never alike.
+_MAX_LAYOUTS = 64
 
 
 def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:

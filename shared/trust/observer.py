@@ -136,6 +136,7 @@ class Observer:
             progress=told.progress,
             message=told.message,
             memory=note.memory,
+            has_authorities=bool(pinned.authorities),
         )
         return View(note, world, decide(world, self._policy), desired, served, pinned, keys, problem)
 

@@ -103,7 +103,8 @@ class World:
 
     ``desired`` is the latest enabled version in Key Vault; ``served`` the fingerprint that the endpoint presents, None
     where it presents none; ``pins`` the fingerprints that the gateways trust, last changed at ``pins_changed_at``;
-    ``progress`` that of the remembered update, with the control plane's ``message``.
+    ``has_authorities`` says that an authority is pinned too, which may cover whatever is served; ``progress`` is that
+    of the remembered update, with the control plane's ``message``.
     """
 
     now: float
@@ -114,6 +115,7 @@ class World:
     progress: Progress = Progress.UNKNOWN
     message: str = ""
     memory: Memory = field(default_factory=Memory)
+    has_authorities: bool = False
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,6 @@ def _replace(world: World, desired: Candidate, served: str, policy: Policy) -> S
         return AddPin(desired)
     until = world.pins_changed_at + policy.propagation
     # A served certificate that no gateway trusts is no reason to wait: nothing works until it is replaced.
-    if served in world.pins and world.now < until:
+    if (served in world.pins or world.has_authorities) and world.now < until:
         return Wait(until, "every gateway must have read the new pin")
     return Send(desired)

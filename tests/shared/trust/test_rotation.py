@@ -74,6 +74,10 @@ CASES: dict[str, tuple[World, Step]] = {
     "pinned just now": (world(pinned=9), Wait(NOW + 1, "every gateway must have read the new pin")),
     "pinned long enough": (world(pinned=10), Send(NEW)),
     "endpoint serves an unknown certificate": (world(served="stranger", pinned=1), Send(NEW)),
+    "endpoint serves a certificate that an authority's pin may cover": (
+        replace(world(served="stranger", pinned=1), has_authorities=True),
+        Wait(NOW + 9, "every gateway must have read the new pin"),
+    ),
     "endpoint serves an unknown certificate, none pinned": (world(served="stranger", pins=frozenset()), AddPin(NEW)),
     "update running": (world(memory=updating(99), progress=RUNNING), Wait(NOW + 1, "the update is running")),
     "update hung": (
