@@ -48,7 +48,7 @@ class Bench:
     options: Options
 
     async def start_services(self) -> Addresses:
-        """Start the identity endpoint, Key Vault and the FPGA service.
+        """Start the identity endpoint, Key Vault, and the control plane with the FPGA service.
 
         Raises:
             StackFailed: one of them cannot be started.

@@ -30,8 +30,11 @@ class Trouble:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._faults = bench.options.folder / "faults.json"
+        self._keys = bench.options.folder / "keys.json"
         self._authority = Authority.load(bench.state.folder)
         vault = VaultStore(bench.state.vault)
+        keys = {"primaryKey": vault.get(PRIMARY_KEY).value, "secondaryKey": vault.get(SECONDARY_KEY).value}
+        self._keys.write_text(json.dumps(keys))
         vault.set("wrong-keys-primary-key", "not-the-key")
         vault.set("wrong-keys-secondary-key", "nor-this-one")
         vault.set("disabled-secret-primary-key", "a-key", enabled=False)
@@ -95,7 +98,7 @@ class Trouble:
             f"FPGA service ({name})",
             "devstack.fpga",
             [
-                *("--engine", "simulated", "--latency-ms", "0", "--keys", str(self._bench.state.fpga_keys)),
+                *("--engine", "simulated", "--latency-ms", "0", "--keys", str(self._keys)),
                 *("--certificate", str(certificate), "--key", str(key), *arguments),
             ],
             self._bench.options.logs / f"fpga-{name}.log",

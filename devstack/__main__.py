@@ -1,4 +1,4 @@
-"""``python -m devstack up``: see :mod:`devstack.up`. Here is what must hold before the rest can be imported.
+"""``python -m devstack COMMAND``: see :mod:`devstack.commands`. Here is what must hold before the rest can be imported.
 
 An old Python 3 must be able to read this file, to say that it is too old; and the imports take long enough for a
 Ctrl-C.
@@ -33,10 +33,10 @@ def _run() -> int:
     for number in signals:
         signal.signal(number, _leave)
     try:
-        from devstack import up  # noqa: PLC0415 - see the module's docstring
+        from devstack import commands  # noqa: PLC0415 - see the module's docstring
     except ImportError as error:
         sys.exit("A package is missing in " + sys.executable + " (" + str(error) + "): " + _REMEDY)
-    return up.main(signals=signals)
+    return commands.main(signals=signals)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,21 @@ import errno
 import json
 import os
 import socket
+import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
+
+from devstack import tokens
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
-from devstack.state import State
+from devstack.state import SERVICE, State, place_services
 from devstack.supervisor import Program, StackFailed, Supervisor
+from shared.fpga.deployment_types import API_VERSION, Account
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = ROOT / "local.settings.json"
@@ -28,7 +34,16 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 LATENCY_MS = 1.8
 
 # The settings whose values are the paths of files; a relative one starts at the app's folder.
-_PATHS = ("KEY_VAULT_CA_FILE",)
+_PATHS = ("KEY_VAULT_CA_FILE", "CONTROL_PLANE_CA_FILE")
+
+# The settings that the parts of the stack share with the gateway.
+_SHARED = ("IDENTITY_HEADER", "CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT")
+
+# The resource that tokens for the control plane are for.
+MANAGEMENT = "https://management.azure.com/"
+
+# How long the control plane, which is ready, may take for an answer, in seconds.
+_PATIENCE = 30
 
 
 @dataclass(frozen=True)
@@ -39,18 +54,32 @@ class Ports:
     identity: int = 7072
     vault: int = 7073
     fpga: int = 7074
+    control: int = 7075
 
     @classmethod
     def starting_at(cls, first: int) -> "Ports":
-        return cls(*range(first, first + 4)) if first else cls(0, 0, 0, 0)
+        return cls(*range(first, first + PORTS)) if first else cls(*[0] * PORTS)
 
     @property
     def names(self) -> Mapping[str, int]:
         """The ports by the names of the programs that take them."""
-        return {HOST: self.host, IDENTITY: self.identity, VAULT: self.vault, FPGA: self.fpga}
+        return {
+            HOST: self.host,
+            IDENTITY: self.identity,
+            VAULT: self.vault,
+            FPGA: self.fpga,
+            CONTROL: self.control,
+        }
+
+    @property
+    def first_spare(self) -> int:
+        """Where ports for services beside the stack's own are looked for; 0: anywhere."""
+        return self.control + 1 if 0 < self.control < HIGHEST_PORT else 0
 
 
+PORTS = 5
 HOST, IDENTITY, VAULT, FPGA = "Functions host", "identity endpoint", "Key Vault", "FPGA service"
+CONTROL = "control plane"
 
 
 @dataclass(frozen=True)
@@ -81,6 +110,7 @@ class Addresses:
     identity: str
     vault: str
     fpga: str
+    control: str
     host: str = ""
 
 
@@ -109,10 +139,33 @@ async def start_services(supervisor: Supervisor, state: State, options: Options)
     Raises:
         StackFailed: one of them cannot be started.
     """
-    identity, vault, fpga = await supervisor.start(
-        _identity(state, options, settings()["IDENTITY_HEADER"]), _vault(state, options), _fpga(state, options)
+    values, ports = settings(), options.ports
+    place_services(state, ports.fpga, frozenset(ports.names.values()) - {ports.fpga})
+    identity, vault, control = await supervisor.start(
+        _identity(state, options, values), _vault(state, options), _control(state, options, values)
     )
-    return Addresses(identity, vault, fpga)
+    return Addresses(identity, vault, await _find_fpga(control, state, values), control)
+
+
+async def _find_fpga(control: str, state: State, values: Mapping[str, str]) -> str:
+    """Where the FPGA service listens, as the control plane tells everybody who asks.
+
+    Raises:
+        StackFailed: it does not.
+    """
+    token = tokens.issue(tokens.read_signing_key(state.signing_key), resource=MANAGEMENT, now=time.time())
+    trusted = ssl.create_default_context(cafile=str(state.ca))
+    try:
+        async with httpx.AsyncClient(verify=trusted, trust_env=False, timeout=_PATIENCE) as client:
+            answer = await client.get(
+                control + account(values).path("services"),
+                params={"api-version": API_VERSION, "serviceName": SERVICE},
+                headers={"Authorization": f"Bearer {token.value}"},
+            )
+        (service,) = answer.raise_for_status().json()["value"]
+        return f"{service['ipAddress']}:{service['port']}"
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        raise StackFailed(f"The {CONTROL} does not say where the service {SERVICE} is: start again") from None
 
 
 async def start_host(supervisor: Supervisor, addresses: Addresses, state: State, options: Options) -> Addresses:
@@ -145,6 +198,11 @@ def function_key(options: Options) -> str:
         raise StackFailed(f"The Functions host wrote no keys to {options.keys_file}: start again") from None
 
 
+def account(values: Mapping[str, str]) -> Account:
+    """The account that the control plane manages, by the app settings that name it to the gateway."""
+    return Account(*(values[f"CONTROL_PLANE_{part}"] for part in ("SUBSCRIPTION", "GROUP", "ACCOUNT")))
+
+
 def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
     """The settings that point the gateway at the stack; a variable of the environment wins over local.settings.json."""
     values = settings()
@@ -155,6 +213,8 @@ def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
         "IDENTITY_HEADER": values["IDENTITY_HEADER"],
         "KEY_VAULT_URL": f"https://localhost:{urlsplit(addresses.vault).port}",
         "KEY_VAULT_CA_FILE": str(ca),
+        "CONTROL_PLANE_ARM_ENDPOINT": f"https://localhost:{urlsplit(addresses.control).port}",
+        "CONTROL_PLANE_CA_FILE": str(ca),
         **dict.fromkeys(services, fpga_port),
     }
 
@@ -188,18 +248,22 @@ def settings() -> Mapping[str, str]:
         values = read_local_settings(SETTINGS_FILE).values
     except HostError as error:
         raise StackFailed(str(error)) from None
-    if not values.get("IDENTITY_HEADER"):
-        raise StackFailed(
-            f"{SETTINGS_FILE} has no setting IDENTITY_HEADER: restore it with git checkout {SETTINGS_FILE.name}"
-        )
+    for name in _SHARED:
+        if not values.get(name):
+            raise StackFailed(
+                f"{SETTINGS_FILE} has no setting {name}: restore it with git checkout {SETTINGS_FILE.name}"
+            )
     return values
 
 
-def _identity(state: State, options: Options, header: str) -> Program:
+def _identity(state: State, options: Options, values: Mapping[str, str]) -> Program:
     return Program(
         IDENTITY,
         "devstack.identity",
-        ["--port", str(options.ports.identity), "--signing-key", str(state.signing_key), "--header", header],
+        [
+            *("--port", str(options.ports.identity), "--signing-key", str(state.signing_key)),
+            *("--header", values["IDENTITY_HEADER"]),
+        ],
         options.logs / "identity.log",
     )
 
@@ -217,16 +281,19 @@ def _vault(state: State, options: Options) -> Program:
     )
 
 
-def _fpga(state: State, options: Options) -> Program:
+def _control(state: State, options: Options, values: Mapping[str, str]) -> Program:
+    mine = account(values)
     return Program(
-        FPGA,
-        "devstack.fpga",
+        CONTROL,
+        "devstack.control",
         [
-            *("--port", str(options.ports.fpga), "--engine", options.engine, "--latency-ms", str(options.latency_ms)),
-            *("--certificate", str(state.fpga_certificate), "--key", str(state.fpga_certificate_key)),
-            *("--keys", str(state.fpga_keys)),
+            *("--folder", str(state.control), "--port", str(options.ports.control)),
+            *("--data-ports", str(options.ports.first_spare), "--signing-key", str(state.signing_key)),
+            *("--certificate", str(state.control_certificate), "--key", str(state.control_key)),
+            *("--subscription", mine.subscription, "--group", mine.group, "--account", mine.name),
+            *("--engine", options.engine, "--latency-ms", str(options.latency_ms)),
         ],
-        options.logs / "fpga.log",
+        options.logs / "control.log",
     )
 
 

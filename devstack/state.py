@@ -1,43 +1,48 @@
-"""What the local stack keeps between its starts: a development CA, certificates, keys, and Key Vault's secrets.
+"""What the local stack keeps between its starts: a development CA, certificates, secrets, and the services deployed.
 
 ::
 
     lock                          held by the stack that runs
+    addresses.json                where it listens (:mod:`devstack.announcement`)
     state/ca.pem, ca.key          the development CA, which every client here trusts
     state/signing.key             what the identity endpoint signs its tokens with
     state/vault/                  Key Vault's secrets, and vault.pem, vault.key for its TLS
-    state/fpga/                   certificate.pem, certificate.key and keys.json of the FPGA service
+    state/control/                the control plane's services, and control.pem, control.key for its TLS
 
-``state`` appears whole or not at all: it is made under another name, and renamed. What is in the vault belongs to
-whoever works with the stack: it is made once, and only the certificate's secrets are written again, when it is renewed.
+``state`` appears whole or not at all: it is made under another name, and renamed. What is in the vault and in the
+control plane belongs to whoever works with the stack: it is made once. But a start never fails over a certificate
+that has run out meanwhile, or a service that was deleted: those are made anew, with the secrets that go with them.
 """
 
 import contextlib
 import datetime as dt
 import fcntl
-import json
 import os
 import secrets
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-
-from devstack.authority import Authority
+from devstack.authority import Authority, Issued
+from devstack.control.errors import DamagedState
+from devstack.control.records import SUCCEEDED, ServiceRecord
+from devstack.control.store import ControlStore, new_key
+from devstack.state_files import Content, check_certificate, check_issued, check_pair, read_keys, read_pair
 from devstack.vault.errors import DamagedStore
 from devstack.vault.files import write_atomically
 from devstack.vault.store import VaultStore
 
 PEM = "application/x-pem-file"
 
-PRIMARY_KEY = "imagenet-primary-key"
-SECONDARY_KEY = "imagenet-secondary-key"
-CERTIFICATE = "imagenet-certificate"
-PINS = "imagenet-pins"
+SERVICE = "imagenet"
+"""What the control plane calls the FPGA service."""
+
+PRIMARY_KEY = f"{SERVICE}-primary-key"
+SECONDARY_KEY = f"{SERVICE}-secondary-key"
+CERTIFICATE = f"{SERVICE}-certificate"
+PINS = f"{SERVICE}-pins"
 
 # The FPGA service's certificate is made anew at a start this long before its end.
 RENEW_BEFORE = dt.timedelta(days=7)
@@ -61,9 +66,9 @@ class State:
         self.vault = folder / "vault" / "secrets"
         self.vault_certificate = folder / "vault" / "vault.pem"
         self.vault_key = folder / "vault" / "vault.key"
-        self.fpga_certificate = folder / "fpga" / "certificate.pem"
-        self.fpga_certificate_key = folder / "fpga" / "certificate.key"
-        self.fpga_keys = folder / "fpga" / "keys.json"
+        self.control = folder / "control" / "services"
+        self.control_certificate = folder / "control" / "control.pem"
+        self.control_key = folder / "control" / "control.key"
 
 
 @contextlib.contextmanager
@@ -124,7 +129,25 @@ def prepare(folder: Path) -> State:
         mine = any(f"/{name}.json " in str(error) for name in (PRIMARY_KEY, SECONDARY_KEY, CERTIFICATE, PINS))
         cause = str(error).partition(": ")[0]
         raise StateUnusable(_damaged(folder, cause) if mine else str(error)) from None
+    except DamagedState as error:
+        # So can the services; the next start makes the stack's own anew.
+        raise StateUnusable(str(error)) from None
     return state
+
+
+def place_services(state: State, port: int, others: frozenset[int]) -> None:
+    """Have the control plane serve the FPGA service on ``port`` from its next start on, 0 for a free one.
+
+    A service of somebody's own that was given one of ``others``, the ports of the stack's other parts, gets another.
+
+    Raises:
+        OSError: that cannot be written.
+    """
+    store = ControlStore(state.control)
+    for record in store.services():
+        wanted = port if record.name == SERVICE else 0 if record.port in others else record.port
+        if record.port != wanted:
+            store.keep_port(record.id, wanted)
 
 
 def _make(folder: Path) -> None:
@@ -132,43 +155,53 @@ def _make(folder: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700, parents=True)
     state = State(fresh)
-    for file in (state.vault_certificate, state.fpga_certificate):
-        file.parent.mkdir()
     authority = Authority.create()
     authority.save(fresh)
     write_atomically(state.signing_key, secrets.token_bytes(_SIGNING_KEY_BYTES))
-    vault = authority.issue(valid_for=_TEN_YEARS)
-    write_atomically(state.vault_certificate, vault.chain)
-    write_atomically(state.vault_key, vault.key)
-    store = VaultStore(state.vault)
-    _make_keys(state, store)
-    _certify_fpga(state, authority, store)
+    _certify_server(authority, state.vault_certificate, state.vault_key)
+    _certify_server(authority, state.control_certificate, state.control_key)
+    _deploy(ControlStore(state.control), VaultStore(state.vault), authority)
     fresh.rename(folder)
 
 
-def _make_keys(state: State, store: VaultStore) -> None:
-    keys = {"primaryKey": secrets.token_urlsafe(24), "secondaryKey": secrets.token_urlsafe(24)}
-    write_atomically(state.fpga_keys, json.dumps(keys).encode())
-    store.set(PRIMARY_KEY, keys["primaryKey"])
-    store.set(SECONDARY_KEY, keys["secondaryKey"])
+def _certify_server(authority: Authority, certificate: Path, key: Path) -> None:
+    certificate.parent.mkdir(mode=0o700, exist_ok=True)
+    issued = authority.issue(valid_for=_TEN_YEARS)
+    write_atomically(key, issued.key)
+    write_atomically(certificate, issued.chain)
 
 
-def _certify_fpga(state: State, authority: Authority, store: VaultStore) -> None:
-    """Give the FPGA service a certificate, and Key Vault the pin (and the whole, for whoever rotates it).
+def _deploy(control: ControlStore, vault: VaultStore, authority: Authority) -> None:
+    """Make the FPGA service, with keys and a certificate that go into Key Vault as well.
 
-    The certificate's file is written last: while it is the old one, whatever interrupts this, the next start renews it.
+    Here and in :func:`_renew` the service itself is written last: until then, the next start does all of it again.
     """
+    failed = control.find_service(SERVICE)
+    if failed:
+        control.save(without_service=failed.id)
+    primary, secondary, issued = new_key(), new_key(), authority.issue()
+    _set(vault, PRIMARY_KEY, primary)
+    _set(vault, SECONDARY_KEY, secondary)
+    _set_certificate(vault, issued)
+    control.seed_service(name=SERVICE, primary_key=primary, secondary_key=secondary, chain=issued.chain, key=issued.key)
+
+
+def _renew(record: ServiceRecord, control: ControlStore, vault: VaultStore, authority: Authority) -> None:
+    """Give the FPGA service another certificate, and Key Vault that and its pin."""
     issued = authority.issue()
-    _set(store, CERTIFICATE, issued.key + issued.chain)
-    _set(store, PINS, issued.certificate)
-    write_atomically(state.fpga_certificate_key, issued.key)
-    write_atomically(state.fpga_certificate, issued.chain)
+    _set_certificate(vault, issued)
+    control.save(service=replace(record, chain=issued.chain.decode(), key=issued.key.decode()))
 
 
-def _set(store: VaultStore, name: str, pem: bytes) -> None:
-    if any(deleted.name == name for deleted in store.list_deleted()):
-        store.recover(name)
-    store.set(name, pem.decode(), content_type=PEM)
+def _set_certificate(vault: VaultStore, issued: Issued) -> None:
+    _set(vault, CERTIFICATE, (issued.key + issued.chain).decode(), PEM)
+    _set(vault, PINS, issued.certificate.decode(), PEM)
+
+
+def _set(vault: VaultStore, name: str, value: str, content_type: str | None = None) -> None:
+    if any(deleted.name == name for deleted in vault.list_deleted()):
+        vault.recover(name)
+    vault.set(name, value, content_type=content_type)
 
 
 def _check_and_renew(state: State) -> None:
@@ -177,62 +210,56 @@ def _check_and_renew(state: State) -> None:
     Raises:
         ValueError: a file holds something else.
         OSError: one is missing, or cannot be read; or a renewed one cannot be written.
-        DamagedStore: a secret's file holds something else.
+        DamagedStore: a secret's file holds something else; DamagedState: that of the services does.
     """
     if not state.folder.is_dir():
         raise ValueError("it is no folder")
-    ca = _pair(state.ca, state.ca_key)
+    ca = read_pair(state.ca, state.ca_key)
     if len(state.signing_key.read_bytes()) != _SIGNING_KEY_BYTES:
         raise ValueError(f"{state.signing_key.name} does not hold {_SIGNING_KEY_BYTES} bytes")
-    _check_issued(_pair(state.vault_certificate, state.vault_key), ca, state.vault_certificate.name)
-    _check_keys(state.fpga_keys)
-    store = VaultStore(state.vault)
-    _check_secrets(store)
-    # Only a certificate that stays must have its own key: a renewal may have been interrupted between the two.
-    if _is_due(_certificate(state.fpga_certificate)):
-        _certify_fpga(state, Authority.load(state.folder), store)
+    check_issued(read_pair(state.vault_certificate, state.vault_key), ca, state.vault_certificate.name)
+    vault = VaultStore(state.vault)
+    _check_secrets(vault)
+    authority = Authority.load(state.folder)
+    _migrate(state, authority)
+    check_issued(read_pair(state.control_certificate, state.control_key), ca, state.control_certificate.name)
+    _check_service(ControlStore(state.control), vault, authority)
+
+
+def _check_service(control: ControlStore, vault: VaultStore, authority: Authority) -> None:
+    record = control.find_service(SERVICE)
+    if record is None or record.state != SUCCEEDED or not record.tls:
+        _deploy(control, vault, authority)
+        return
+    chain = Content(f"the entry of {SERVICE} in control.json", record.chain.encode())
+    key = Content(f"the private key of {SERVICE} in control.json", record.key.encode())
+    if _is_due(chain):
+        _renew(record, control, vault, authority)
     else:
-        _pair(state.fpga_certificate, state.fpga_certificate_key)
+        check_pair(chain, key)
 
 
-def _pair(certificate: Path, key: Path) -> x509.Certificate:
-    """The certificate in a file, which the private key in another one belongs to."""
-    found = _certificate(certificate)
-    try:
-        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError(f"{key.name} holds no private key") from None
-    if private.public_key() != found.public_key():
-        raise ValueError(f"{key.name} is not the key of {certificate.name}")
-    return found
+def _migrate(state: State, authority: Authority) -> None:
+    """Hand the FPGA service over to the control plane, where an earlier version kept it in a folder of its own.
 
-
-def _certificate(file: Path) -> x509.Certificate:
-    content = file.read_bytes()
-    try:
-        return x509.load_pem_x509_certificates(content)[0]
-    except ValueError:
-        raise ValueError(f"{file.name} holds no certificate") from None
-
-
-def _check_issued(certificate: x509.Certificate, ca: x509.Certificate, name: str) -> None:
-    try:
-        certificate.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
-        raise ValueError(f"{name} was not issued by the CA of ca.pem") from None
-    if min(certificate.not_valid_after_utc, ca.not_valid_after_utc) < dt.datetime.now(dt.UTC):
-        raise ValueError(f"{name} has expired")
-
-
-def _check_keys(file: Path) -> None:
-    content = file.read_bytes()
-    try:
-        keys = json.loads(content)
-        sound = all(isinstance(keys[name], str) and keys[name] for name in ("primaryKey", "secondaryKey"))
-    except (ValueError, KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise ValueError(f"{file.name} does not hold a primaryKey and a secondaryKey")
+    The folder goes last, and the service is there before: whatever interrupts this, the next start goes on.
+    """
+    old = state.folder / "fpga"
+    if not old.is_dir():
+        return
+    certificate, key = old / "certificate.pem", old / "certificate.key"
+    _certify_server(authority, state.control_certificate, state.control_key)
+    control = ControlStore(state.control)
+    if control.find_service(SERVICE) is None:
+        primary, secondary = read_keys(old / "keys.json")
+        chain = Content.of(certificate)
+        # Only a certificate that stays must have its own key: a renewal may have been interrupted between the two.
+        private = b""
+        if not _is_due(chain):
+            read_pair(certificate, key)
+            private = key.read_bytes()
+        control.seed_service(name=SERVICE, primary_key=primary, secondary_key=secondary, chain=chain.data, key=private)
+    shutil.rmtree(old)
 
 
 def _check_secrets(store: VaultStore) -> None:
@@ -243,8 +270,8 @@ def _check_secrets(store: VaultStore) -> None:
             raise ValueError(f"the vault's secret {name} is missing")
 
 
-def _is_due(certificate: x509.Certificate) -> bool:
-    return certificate.not_valid_after_utc < dt.datetime.now(dt.UTC) + RENEW_BEFORE
+def _is_due(chain: Content) -> bool:
+    return check_certificate(chain).not_valid_after_utc < dt.datetime.now(dt.UTC) + RENEW_BEFORE
 
 
 def _damaged(folder: Path, cause: str) -> str:

@@ -3,48 +3,39 @@
 import argparse
 import asyncio
 import contextlib
-import errno
-import io
 import math
-import os
 import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from devstack import sample, stack
+from devstack import announcement, sample, stack
 from devstack.photos import PhotoError
 from devstack.stack import Addresses, Options, Ports
 from devstack.state import State, StateUnusable, hold
 from devstack.supervisor import StackFailed, Supervisor
+from devstack.terminal import NOBODY_READS, complain, discard_output
 
-# What printing raises when the pipe's reader, or the terminal, is gone.
-_NOBODY_READS = (errno.EPIPE, errno.EIO)
+HELP = "start everything on loopback and score a sample photograph"
+DESCRIPTION = "Start the whole gateway on loopback, score a sample photograph, and keep serving until Ctrl-C."
 
 
-def main(arguments: Sequence[str] | None = None, signals: Sequence[signal.Signals] = ()) -> int:
-    """Run a command; returns the process's exit code. ``signals`` are those that end the stack."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    options = parse(arguments)
-    if options is None:
-        return 0
+def main(options: argparse.Namespace, signals: Sequence[signal.Signals] = ()) -> int:
+    """Run the command; returns the process's exit code. ``signals`` are those that end the stack."""
     try:
         with hold(options.folder) as state:
             completed = asyncio.run(_run(state, options, signals))
         if not completed:
             _say_stopped()
     except (StateUnusable, StackFailed, PhotoError, sample.SampleFailed) as error:
-        with contextlib.suppress(OSError):
-            print(error, file=sys.stderr, flush=True)
+        complain(error)
         return 1
     except OSError as error:
-        if error.errno in _NOBODY_READS:
-            _discard_output()
+        if error.errno in NOBODY_READS:
+            discard_output()
         else:
-            print(f"The stack cannot go on: {error}", file=sys.stderr)
+            complain(f"The stack cannot go on: {error}")
         return 1
     return 0
 
@@ -72,6 +63,8 @@ async def _run(state: State, options: argparse.Namespace, signals: Sequence[sign
         # Python reports one that is under way while it becomes ignored as a fault.
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         heard = 2
+        with contextlib.suppress(OSError):
+            announcement.withdraw(options.folder)
 
 
 async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace) -> None:
@@ -84,15 +77,18 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         enable_auth=options.enable_auth,
         quiet=options.once,
     )
+    announcement.withdraw(options.folder)
     stack.check_ports(start.ports, without_host=options.services_only)
     if options.services_only:
         addresses = await stack.start_services(supervisor, state, start)
+        announcement.announce(options.folder, addresses)
         _print_addresses(addresses)
         _print_instructions(stack.overrides(addresses, state.ca))
     else:
         upload = sample.load()
         addresses = await stack.start_services(supervisor, state, start)
         addresses = await stack.start_host(supervisor, addresses, state, start)
+        announcement.announce(options.folder, addresses)
         key = stack.function_key(start) if start.enable_auth else ""
         await sample.score(addresses.host, upload, key)
         _print_addresses(addresses, key)
@@ -107,6 +103,7 @@ def _print_addresses(addresses: Addresses, key: str = "") -> None:
         "Score": f"{addresses.host}/api/score" if addresses.host else "",
         "Health": f"{addresses.host}/api/health/ready" if addresses.host else "",
         "FPGA service (gRPC, TLS)": addresses.fpga,
+        "Control plane": addresses.control,
         "Key Vault": addresses.vault,
         "Managed identity": addresses.identity,
         "x-functions-key": key,
@@ -127,26 +124,8 @@ def _print_instructions(overrides: Mapping[str, str]) -> None:
     print("  .venv/bin/python -m devstack.host\n", flush=True)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace | None:
-    """Read the command line; without a command, print the help, and return None.
-
-    Raises:
-        SystemExit: with code 2, after a line that says what is wrong.
-    """
-    parser = argparse.ArgumentParser(prog="python -m devstack", description="The gateway's local stack.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    up = commands.add_parser("up", help="start everything on loopback and score a sample photograph")
-    _add_options(up)
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return None
-    _check(up, options)
-    options.folder = options.folder.expanduser().absolute()
-    return options
-
-
-def _add_options(up: argparse.ArgumentParser) -> None:
+def add_options(up: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     add = up.add_argument
     add("--services-only", action="store_true", help="leave out the Functions host, for `func start`")
     add("--once", action="store_true", help="score the sample and stop")
@@ -169,7 +148,7 @@ def _add_options(up: argparse.ArgumentParser) -> None:
         type=_first_port,
         default=Ports().host,
         metavar="N",
-        help="the first of four ports in a row (default: %(default)s); 0 takes free ones",
+        help="the first of five ports in a row (default: %(default)s); 0 takes free ones",
     )
     add(
         "--state",
@@ -177,12 +156,16 @@ def _add_options(up: argparse.ArgumentParser) -> None:
         type=Path,
         default=stack.FOLDER,
         metavar="DIR",
-        help="where certificates, keys and the vault are kept (default: %(default)s)",
+        help="where certificates, keys, the vault and the services are kept (default: %(default)s)",
     )
 
 
-def _check(up: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Refuse what would silently mean nothing."""
+def check(up: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what would silently mean nothing.
+
+    Raises:
+        SystemExit: with code 2, after a line that says what is wrong.
+    """
     if options.latency_ms is not None and options.engine != "simulated":
         up.error("--latency-ms is about the simulated engine: add --engine simulated, or leave it out")
     if not options.services_only:
@@ -201,7 +184,7 @@ def _workers(text: str) -> int:
 
 
 def _first_port(text: str) -> int:
-    return _whole(text, 0, stack.HIGHEST_PORT - 3)
+    return _whole(text, 0, stack.HIGHEST_PORT - stack.PORTS + 1)
 
 
 def _whole(text: str, lowest: int, highest: int) -> int:
@@ -223,12 +206,4 @@ def _say_stopped() -> None:
         # A terminal shows the ^C before it.
         print("\nStopped." if sys.stdout and sys.stdout.isatty() else "Stopped.", flush=True)
     except OSError:
-        _discard_output()  # it was the terminal's end that stopped it
-
-
-def _discard_output() -> None:
-    """Let the interpreter's last flush, of what could not be written, succeed."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        discard_output()  # it was the terminal's end that stopped it

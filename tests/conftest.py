@@ -15,15 +15,17 @@ import httpx
 import pytest
 
 from devstack.stack import Addresses, environment
+from tests import secrecy
 
 ROOT = Path(__file__).parent.parent
 
 
-def pytest_configure() -> None:
-    """Let signals reach the processes that the tests start.
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what the tests say (:mod:`tests.secrecy`), and let signals reach the processes that the tests start.
 
     A signal that is ignored here, as by ``nohup`` or in a shell's background job, would be ignored by them too.
     """
+    config.pluginmanager.register(secrecy, "secrecy")
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
@@ -78,6 +80,7 @@ def _settings(addresses: Mapping[str, str], folder: Path) -> Mapping[str, str]:
         identity=addresses["Managed identity"],
         vault=addresses["Key Vault"],
         fpga=addresses["FPGA service (gRPC, TLS)"],
+        control=addresses["Control plane"],
     )
     values = json.loads((ROOT / "local.settings.json").read_text())["Values"]
     return {**values, **environment(found, folder / "state" / "ca.pem")}

@@ -72,7 +72,7 @@ class Application:
             except Disconnected:
                 return
             if cors is not None:
-                response.headers.extend(cors.actual(headers))
+                cors.amend(response.headers, headers)
         self._finish(response)
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})

@@ -57,6 +57,15 @@ class Cors:
             allowed.append((b"access-control-allow-credentials", b"true"))
         return allowed + vary
 
+    def amend(self, answer: Headers, request: Mapping[bytes, bytes]) -> None:
+        """Put the policy's headers into an answer; what a function set of them itself gives way, but for Vary.
+
+        Others pass, such as a function's own Access-Control-Expose-Headers: the policy knows of none to expose.
+        """
+        ours = self.actual(request)
+        replaced = {name for name, _ in ours} - {b"vary"}
+        answer[:] = [pair for pair in answer if pair[0].lower() not in replaced] + ours
+
     def _allows(self, headers: Mapping[bytes, bytes]) -> bool:
         origin = headers.get(b"origin")
         return origin is not None and (self.any_origin or origin.lower() in self.origins)

@@ -21,7 +21,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SERVING = "Ctrl-C ends it."
 
 # How its processes' command lines are told apart.
-VAULT, FPGA, HOST = "devstack.vault", "devstack.fpga", "devstack.host"
+VAULT, CONTROL, HOST = "devstack.vault", "devstack.control", "devstack.host"
 
 
 class Up:

@@ -1,26 +1,24 @@
-"""The stack's state folder: made whole, checked with plain words, renewed in time, and held by one stack alone."""
+"""The stack's state folder: made whole, checked with plain words, and held by one stack alone."""
 
 import datetime as dt
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from devstack.authority import Authority, Issued
+from devstack.authority import Authority
 from devstack.state import (
     CERTIFICATE,
     PINS,
     PRIMARY_KEY,
-    RENEW_BEFORE,
     SECONDARY_KEY,
     State,
     StateUnusable,
@@ -29,42 +27,9 @@ from devstack.state import (
 )
 from devstack.vault import VaultStore
 from tests.devstack.privileges import unprivileged
+from tests.devstack.states import ALL, DAMAGES, FILES, contents, damaged, deployed, expire, refused
 
 ROOT = Path(__file__).parent.parent.parent
-FILES = ["ca.pem", "ca.key", "signing.key", "vault/vault.pem", "vault/vault.key", "fpga/certificate.pem"]
-FILES += ["fpga/certificate.key", "fpga/keys.json"]
-FILES += [f"vault/secrets/{name}.json" for name in (PRIMARY_KEY, SECONDARY_KEY, CERTIFICATE, PINS)]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(tmp_path_factory.mktemp("made") / "state").folder
-
-
-@pytest.fixture
-def state(made: Path, tmp_path: Path) -> State:
-    """A sound state that a test may spoil."""
-    return State(Path(shutil.copytree(made, tmp_path / "state")))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-def refused(folder: Path) -> str:
-    """The one line that says why a state cannot be used."""
-    with pytest.raises(StateUnusable) as refusal:
-        prepare(folder)
-    line = str(refusal.value)
-    assert "\n" not in line
-    return line
-
-
-def damaged(folder: Path, cause: str) -> str:
-    return (
-        f"The state folder {folder} is damaged ({cause}). Delete it, and the next start makes a new one,"
-        f" without what you put into the vault: rm -r {folder}"
-    )
 
 
 # The first start.
@@ -73,28 +38,31 @@ def damaged(folder: Path, cause: str) -> str:
 def test_the_first_start_makes_everything_fit_together(made: Path) -> None:
     state = State(made)
     store = VaultStore(state.vault)
-    keys = json.loads(state.fpga_keys.read_text())
-    leaf = x509.load_pem_x509_certificate(state.fpga_certificate.read_bytes())
+    service = deployed(state)
+    leaf = x509.load_pem_x509_certificate(service.chain.encode())
 
-    assert sorted(contents(made)) == sorted(FILES)
-    assert (store.get(PRIMARY_KEY).value, store.get(SECONDARY_KEY).value) == (keys["primaryKey"], keys["secondaryKey"])
-    assert x509.load_pem_x509_certificate(store.get(PINS).value.encode()) == leaf
-    assert store.get(CERTIFICATE).value.encode() == (
-        state.fpga_certificate_key.read_bytes() + state.fpga_certificate.read_bytes()
+    assert sorted(contents(made)) == sorted(ALL)
+    assert service.state == "Succeeded"
+    assert (store.get(PRIMARY_KEY).value, store.get(SECONDARY_KEY).value) == (
+        service.primary_key,
+        service.secondary_key,
     )
-    for certificate in (leaf, x509.load_pem_x509_certificate(state.vault_certificate.read_bytes())):
+    assert x509.load_pem_x509_certificate(store.get(PINS).value.encode()) == leaf
+    assert store.get(CERTIFICATE).value == service.key + service.chain
+    servers = (file.read_bytes() for file in (state.vault_certificate, state.control_certificate))
+    for certificate in (leaf, *map(x509.load_pem_x509_certificate, servers)):
         certificate.verify_directly_issued_by(Authority.load(made).certificate)
 
 
 def test_nobody_else_may_read_it(made: Path) -> None:
     assert made.stat().st_mode & 0o077 == 0
-    for name in FILES:
+    for name in ALL:
         assert name == "ca.pem" or (made / name).stat().st_mode & 0o077 == 0, name
 
 
 def test_two_folders_share_no_secret(made: Path, tmp_path: Path) -> None:
     other = prepare(tmp_path / "state").folder
-    for name in FILES:
+    for name in ALL:
         assert (made / name).read_bytes() != (other / name).read_bytes(), name
 
 
@@ -114,7 +82,7 @@ def test_what_an_interrupted_first_start_left_is_replaced(tmp_path: Path) -> Non
     prepare(tmp_path / "state")
 
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
-    assert sorted(contents(tmp_path / "state")) == sorted(FILES)
+    assert sorted(contents(tmp_path / "state")) == sorted(ALL)
 
 
 @pytest.mark.parametrize("files", [0, 3, 6, 9])
@@ -142,25 +110,10 @@ def test_a_first_start_that_is_killed_leaves_no_state(tmp_path: Path, files: int
     prepare(tmp_path / "state")
 
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
-    assert sorted(contents(tmp_path / "state")) == sorted(FILES)
+    assert sorted(contents(tmp_path / "state")) == sorted(ALL)
 
 
 # Damage.
-
-
-def become_a_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "missing": Path.unlink,
-    "empty": lambda file: file.write_bytes(b""),
-    "truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 3]),
-    "garbage": lambda file: file.write_bytes(os.urandom(99)),
-    "text": lambda file: file.write_text('{"a": ["letter"]}\n'),
-    "a folder": become_a_folder,
-}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -178,12 +131,12 @@ def test_a_damaged_file_is_named_with_the_remedy(state: State, name: str, damage
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_remedy_works(state: State, damage: str) -> None:
-    DAMAGES[damage](state.folder / "fpga/keys.json")
+    DAMAGES[damage](state.folder / "control/control.key")
     command = refused(state.folder).rpartition(": ")[2]
 
     subprocess.run(command, shell=True, check=True)  # noqa: S602 - as a person would run it
 
-    assert sorted(contents(prepare(state.folder).folder)) == sorted(FILES)
+    assert sorted(contents(prepare(state.folder).folder)) == sorted(ALL)
 
 
 def test_the_remedy_works_where_the_folders_name_holds_a_space(made: Path, tmp_path: Path) -> None:
@@ -195,24 +148,7 @@ def test_the_remedy_works_where_the_folders_name_holds_a_space(made: Path, tmp_p
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        "[]",
-        "null",
-        "{}",
-        '{"primaryKey": "a"}',
-        '{"primaryKey": "a", "secondaryKey": null}',
-        '{"primaryKey": "", "secondaryKey": "b"}',
-    ],
-)
-def test_keys_that_are_none_are_refused(state: State, keys: str) -> None:
-    state.fpga_keys.write_text(keys)
-
-    assert refused(state.folder) == damaged(state.folder, "keys.json does not hold a primaryKey and a secondaryKey")
-
-
-@pytest.mark.parametrize("name", ["ca", "vault/vault", "fpga/certificate"])
+@pytest.mark.parametrize("name", ["ca", "vault/vault", "control/control"])
 def test_a_key_of_another_certificate_is_refused(state: State, name: str) -> None:
     key = state.folder / f"{name}.key"
     key.write_bytes(Authority.create().issue().key)
@@ -228,18 +164,19 @@ def test_a_key_that_asks_for_a_password_is_refused(state: State) -> None:
     assert refused(state.folder) == damaged(state.folder, "vault.key holds no private key")
 
 
+@pytest.mark.parametrize("kind", ["vault", "control"])
+def test_an_expired_certificate_of_a_server_is_refused(state: State, kind: str) -> None:
+    expired = Authority.load(state.folder).issue(valid_for=dt.timedelta(minutes=-1))
+    (state.folder / kind / f"{kind}.pem").write_bytes(expired.chain)
+    (state.folder / kind / f"{kind}.key").write_bytes(expired.key)
+
+    assert refused(state.folder) == damaged(state.folder, f"{kind}.pem has expired")
+
+
 def test_another_states_ca_is_refused(state: State) -> None:
     Authority.create().save(state.folder)
 
     assert refused(state.folder) == damaged(state.folder, "vault.pem was not issued by the CA of ca.pem")
-
-
-def test_an_expired_vault_certificate_is_refused(state: State) -> None:
-    expired = Authority.load(state.folder).issue(valid_for=dt.timedelta(minutes=-1))
-    state.vault_certificate.write_bytes(expired.chain)
-    state.vault_key.write_bytes(expired.key)
-
-    assert refused(state.folder) == damaged(state.folder, "vault.pem has expired")
 
 
 def test_a_damaged_secret_of_ones_own_can_be_given_up_by_itself(state: State) -> None:
@@ -310,7 +247,7 @@ def test_a_parent_that_may_not_be_written_is_named(own: Path) -> None:
         own.chmod(0o700)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_file_that_may_not_be_read_is_named_and_nothing_is_to_be_deleted(own: Path, name: str) -> None:
     folder = prepare(own / "state").folder
     (folder / name).chmod(0)
@@ -329,79 +266,6 @@ def test_a_renewal_that_may_not_be_written_is_named(own: Path) -> None:
         assert "cannot be used (Permission denied: " in refused(state.folder)
     finally:
         state.vault.chmod(0o700)
-
-
-# The renewal.
-
-
-def expire(state: State, remaining: dt.timedelta) -> Issued:
-    """Put a certificate into force that has so long to live."""
-    issued = Authority.load(state.folder).issue(valid_for=remaining)
-    state.fpga_certificate.write_bytes(issued.chain)
-    state.fpga_certificate_key.write_bytes(issued.key)
-    store = VaultStore(state.vault)
-    store.set(PINS, issued.certificate.decode())
-    return issued
-
-
-def in_force(state: State) -> x509.Certificate:
-    certificate = x509.load_pem_x509_certificate(state.fpga_certificate.read_bytes())
-    key = serialization.load_pem_private_key(state.fpga_certificate_key.read_bytes(), None)
-    assert key.public_key() == certificate.public_key()
-    return certificate
-
-
-def assert_renewed(state: State) -> None:
-    certificate, store = in_force(state), VaultStore(state.vault)
-    assert certificate.not_valid_after_utc > dt.datetime.now(dt.UTC) + dt.timedelta(days=80)
-    assert x509.load_pem_x509_certificate(store.get(PINS).value.encode()) == certificate
-    assert store.get(CERTIFICATE).value.encode() == (
-        state.fpga_certificate_key.read_bytes() + state.fpga_certificate.read_bytes()
-    )
-
-
-@pytest.mark.parametrize("remaining", [dt.timedelta(days=-1), RENEW_BEFORE - dt.timedelta(minutes=1)])
-def test_a_certificate_about_to_expire_is_renewed_and_its_pin_with_it(state: State, remaining: dt.timedelta) -> None:
-    expire(state, remaining)
-    before = contents(state.folder)
-
-    prepare(state.folder)
-
-    assert_renewed(state)
-    changed = {name for name, content in contents(state.folder).items() if content != before[name]}
-    assert changed == {
-        "fpga/certificate.pem",
-        "fpga/certificate.key",
-        f"vault/secrets/{PINS}.json",
-        f"vault/secrets/{CERTIFICATE}.json",
-    }
-
-
-def test_a_certificate_with_time_left_stays(state: State) -> None:
-    issued = expire(state, RENEW_BEFORE + dt.timedelta(minutes=1))
-
-    prepare(state.folder)
-
-    assert in_force(state) == x509.load_pem_x509_certificate(issued.certificate)
-
-
-def test_an_interrupted_renewal_is_done_again(state: State) -> None:
-    """The key is already the new one, and the certificate, which is written last, still the old one."""
-    expire(state, dt.timedelta(days=1))
-    state.fpga_certificate_key.write_bytes(Authority.load(state.folder).issue().key)
-
-    prepare(state.folder)
-
-    assert_renewed(state)
-
-
-def test_a_renewal_recovers_the_secrets_that_it_writes(state: State) -> None:
-    expire(state, dt.timedelta(days=1))
-    VaultStore(state.vault).delete(PINS)
-
-    prepare(state.folder)
-
-    assert_renewed(state)
 
 
 # One stack a folder.

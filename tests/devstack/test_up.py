@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
 
-from devstack import stack, up
+from devstack import announcement, commands, stack
+from devstack.announcement import NoStack
 from devstack.authority import Authority
+from devstack.control import ControlStore
+from devstack.control.app import Account
 from devstack.photos import photo
+from devstack.stack import Addresses
+from devstack.state import SERVICE
 from tests.devstack.alive import PATIENCE
 from tests.devstack.stacks import ROOT, SERVING, Up, refuses_to_start
 
@@ -64,6 +70,8 @@ def test_every_address_that_is_printed_answers(served: Up) -> None:
     assert httpx.get(addresses["Health"]).json()["status"] == "ready"
     assert httpx.get(addresses["Managed identity"]).status_code in {400, 401}
     assert httpx.get(f"{addresses['Key Vault']}/secrets", verify=ca).status_code in {400, 401}
+    services = f"{addresses['Control plane']}{Account().path}/services"
+    assert httpx.get(services, verify=ca).status_code == 401
     host, port = addresses["FPGA service (gRPC, TLS)"].split(":")
     with socket.create_connection((host, int(port))) as plain, ca.wrap_socket(plain, server_hostname="localhost"):
         pass
@@ -104,18 +112,28 @@ def test_the_logs_hold_what_happened_and_no_secret(served: Up) -> None:
     score(served.addresses()["Score"], served.addresses()["x-functions-key"])
     texts = {file.name: file.read_text() for file in logs.iterdir()}
 
-    assert sorted(texts) == ["fpga.log", "identity.log", "vault.log"]
+    assert sorted(texts) == ["control.log", "identity.log", "vault.log"]
     assert "GET /msi/token 200" in texts["identity.log"]
     assert "GET /secrets/imagenet-pins/ 200" in texts["vault.log"]
-    keys = [state / "ca.key", state / "vault" / "vault.key", state / "fpga" / "certificate.key"]
-    secrets = [line for file in keys for line in file.read_text().splitlines() if "-----" not in line]
-    secrets += json.loads((state / "fpga" / "keys.json").read_text()).values()
+    assert "/services 200" in texts["control.log"]
+    service = fpga_service(served.folder)
+    keys = [(state / name).read_text() for name in ("ca.key", "vault/vault.key", "control/control.key")]
+    secrets = [line for key in [*keys, service["key"]] for line in key.splitlines() if "-----" not in line]
+    secrets += [service["primary_key"], service["secondary_key"]]
     function_keys = json.loads((served.folder / "host-keys.json").read_text())
     functions = function_keys.pop("functions")
     secrets += [*function_keys.values(), *functions.values(), stack.settings()["IDENTITY_HEADER"]]
     assert all(len(secret) > 8 for secret in secrets)
     for name, text in {**texts, "stderr": served.err}.items():
         assert not [secret for secret in secrets if secret in text], name
+
+
+def fpga_service(folder: Path) -> dict[str, Any]:
+    """The FPGA service as the control plane keeps it."""
+    file = folder / "state" / "control" / "services" / "control.json"
+    (service,) = json.loads(file.read_text())["services"]
+    found: dict[str, Any] = service
+    return found
 
 
 # One start after another.
@@ -144,8 +162,10 @@ def test_secrets_survive_a_restart_and_a_host_of_ones_own_scores_by_the_renewed_
             secrets.set_secret("mine", "kept")
         assert first.signal(signal.SIGTERM).ended() == 0
 
-    about_to_expire = Authority.load(folder / "state").issue(valid_for=dt.timedelta(days=1))
-    (folder / "state" / "fpga" / "certificate.pem").write_bytes(about_to_expire.chain)
+    expired = Authority.load(folder / "state").issue(valid_for=dt.timedelta(days=-1))
+    store = ControlStore(folder / "state" / "control" / "services")
+    (service,) = store.services()
+    store.save(service=replace(service, chain=expired.chain.decode(), key=expired.key.decode()))
 
     with Up(folder, "--services-only") as second:
         with secret_client(second.until_serving(), monkeypatch) as secrets:
@@ -187,15 +207,62 @@ def host_scores(running: Up) -> str:
             host.wait(PATIENCE)
 
 
+def test_ports_may_change_from_one_start_to_the_next(tmp_path: Path, first_port: int) -> None:
+    folder = tmp_path / "stack"
+    with Up(folder, "--services-only", *SIMULATED) as first:
+        assert first.until_serving().signal(signal.SIGTERM).ended() == 0
+    store = ControlStore(folder / "state" / "control" / "services")
+    # A service of somebody's own, on what is going to be the control plane's port.
+    store.seed_service(name="mine", primary_key="one", secondary_key="two", port=first_port + 4)
+
+    with Up(folder, "--services-only", "--ports-from", str(first_port), *SIMULATED) as second:
+        addresses = second.until_serving().addresses()
+        assert addresses["FPGA service (gRPC, TLS)"] == f"127.0.0.1:{first_port + 3}"
+        assert addresses["Control plane"] == f"https://127.0.0.1:{first_port + 4}"
+        assert second.signal(signal.SIGTERM).ended() == 0
+
+    ports = {
+        service.name: service.port for service in ControlStore(folder / "state" / "control" / "services").services()
+    }
+    assert ports == {SERVICE: first_port + 3, "mine": first_port + 5}
+
+
+def test_where_it_listens_is_told_while_it_serves(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    with Up(folder, "--services-only", *SIMULATED) as running:
+        addresses = running.until_serving().addresses()
+        assert announcement.find(folder) == Addresses(
+            addresses["Managed identity"],
+            addresses["Key Vault"],
+            addresses["FPGA service (gRPC, TLS)"],
+            addresses["Control plane"],
+        )
+        assert running.signal(signal.SIGTERM).ended() == 0
+
+    with pytest.raises(NoStack, match=f"No stack is running in {folder}: start a stack with `make run`, or name its"):
+        announcement.find(folder)
+
+
+def test_what_a_killed_stack_told_is_withdrawn_by_the_next_start(tmp_path: Path, first_port: int) -> None:
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    announcement.announce(folder, Addresses("here", "there", "nowhere", "elsewhere"))
+
+    with socket.create_server(("127.0.0.1", first_port + 1)):
+        refuses_to_start(folder, "--ports-from", str(first_port))
+
+    assert not (folder / "addresses.json").exists()
+
+
 # What cannot be.
 
 
 @pytest.fixture
 def first_port() -> Iterator[int]:
-    """The first of four free ports in a row."""
-    for first in range(20_000, 30_000, 4):
+    """The first of six free ports in a row."""
+    for first in range(20_000, 30_000, 6):
         try:
-            for port in range(first, first + 4):
+            for port in range(first, first + 6):
                 socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
@@ -204,7 +271,8 @@ def first_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("offset", "part"), [(0, "Functions host"), (1, "identity endpoint"), (2, "Key Vault"), (3, "FPGA service")]
+    ("offset", "part"),
+    [(0, "Functions host"), (1, "identity endpoint"), (2, "Key Vault"), (3, "FPGA service"), (4, "control plane")],
 )
 def test_a_busy_port_is_named_with_its_part(tmp_path: Path, first_port: int, offset: int, part: str) -> None:
     port = first_port + offset
@@ -255,9 +323,9 @@ def test_a_relative_folder_starts_where_the_command_does(tmp_path: Path) -> None
     [
         (["--workers", "0"], "argument --workers: must be a whole number from 1 to 64, not '0'"),
         (["--workers", "many"], "argument --workers: must be a whole number from 1 to 64, not 'many'"),
-        (["--ports-from", "-1"], "argument --ports-from: must be a whole number from 0 to 65532, not '-1'"),
-        (["--ports-from", "65533"], "argument --ports-from: must be a whole number from 0 to 65532, not '65533'"),
-        (["--ports-from", "²"], "argument --ports-from: must be a whole number from 0 to 65532, not '²'"),
+        (["--ports-from", "-1"], "argument --ports-from: must be a whole number from 0 to 65531, not '-1'"),
+        (["--ports-from", "65532"], "argument --ports-from: must be a whole number from 0 to 65531, not '65532'"),
+        (["--ports-from", "²"], "argument --ports-from: must be a whole number from 0 to 65531, not '²'"),
         (["--latency-ms", "-1"], "argument --latency-ms: must be a number of milliseconds, 0 or more, not '-1'"),
         (["--latency-ms", "nan"], "argument --latency-ms: must be a number of milliseconds, 0 or more, not 'nan'"),
         (["--latency-ms", "fast"], "argument --latency-ms: must be a number of milliseconds, 0 or more, not 'fast'"),
@@ -278,7 +346,7 @@ def test_options_that_cannot_be_are_named(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        up.parse(["up", *arguments])
+        commands.parse(["up", *arguments])
 
     assert end.value.code == 2
     usage, _, last = capsys.readouterr().err.rstrip().rpartition("\n")
@@ -289,7 +357,7 @@ def test_options_that_cannot_be_are_named(
 
 
 def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert up.main([]) == 0
+    assert commands.main([]) == 0
 
     assert capsys.readouterr().out.startswith("usage: python -m devstack [-h] COMMAND ...")
 

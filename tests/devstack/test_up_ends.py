@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.devstack.alive import PATIENCE, eventually
-from tests.devstack.stacks import FPGA, HOST, SERVING, STOPS, VAULT, Up
+from tests.devstack.stacks import CONTROL, HOST, SERVING, STOPS, VAULT, Up
 
 SIMULATED = ("--engine", "simulated", "--latency-ms", "0")
 
@@ -91,7 +91,7 @@ def test_a_hung_part_does_not_outlast_a_second_ctrl_c(tmp_path: Path) -> None:
         vault = running.until_serving().pid(VAULT)
         os.kill(vault, signal.SIGSTOP)
         running.signal(signal.SIGINT)
-        eventually(lambda: not running.pid(FPGA), "the other parts end")
+        eventually(lambda: not running.pid(CONTROL), "the other parts end")
         assert running.pid(VAULT)
 
         assert running.signal(signal.SIGINT).ended() == 0

@@ -56,3 +56,30 @@ def test_credentials_are_allowed_for_named_origins_only() -> None:
 
 def test_a_request_without_an_origin_is_left_alone() -> None:
     assert _policy("https://shop.example", "https://other.example").actual({}) == []
+
+
+def test_the_policy_wins_over_what_a_function_says_itself() -> None:
+    # Twice the same header, and browsers would refuse the answer.
+    answer = [
+        (b"Access-Control-Allow-Origin", b"https://shop.example"),
+        (b"Access-Control-Expose-Headers", b"Server-Timing"),
+        (b"Vary", b"Accept-Encoding"),
+    ]
+    _policy("*").amend(answer, {b"origin": SHOP})
+    assert answer == [
+        (b"Access-Control-Expose-Headers", b"Server-Timing"),
+        (b"Vary", b"Accept-Encoding"),
+        (b"access-control-allow-origin", b"*"),
+    ]
+
+
+def test_vary_is_added_to_and_not_replaced() -> None:
+    answer = [(b"vary", b"Accept-Encoding")]
+    _policy("https://shop.example", "https://other.example").amend(answer, {b"origin": SHOP})
+    assert [value for name, value in answer if name == b"vary"] == [b"Accept-Encoding", b"Origin"]
+
+
+def test_an_origin_that_is_not_allowed_leaves_the_answer_as_it_is() -> None:
+    answer = [(b"access-control-allow-origin", b"https://third.example")]
+    _policy("https://shop.example").amend(answer, {b"origin": b"https://third.example"})
+    assert answer == [(b"access-control-allow-origin", b"https://third.example")]
