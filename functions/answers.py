@@ -28,11 +28,28 @@ def json_answer(
     return _answer(body, "application/json", status, headers)
 
 
+def data_answer(
+    data: bytes, mimetype: str, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """An answer whose bytes are already made."""
+    # The type stands among the headers: the library would look for it there, and meet an exception.
+    return func.HttpResponse(
+        data,
+        status_code=status,
+        mimetype=mimetype,
+        headers={"Content-Type": mimetype, **_HEADERS, **(headers or {})},
+    )
+
+
 def problem_answer(error: GatewayError, request_id: str) -> func.HttpResponse:
     """An ``application/problem+json`` answer that tells the error's cause and remedy."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     body = {**problem(error), "request_id": request_id}
-    return _answer(body, "application/problem+json", error.status, headers)
+    return _answer(body, "application/problem+json", error.status, retry_after(error))
+
+
+def retry_after(error: GatewayError) -> dict[str, str]:
+    """The header Retry-After, in whole seconds, where the error says when to try again."""
+    return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
 
 
 def problem(error: GatewayError) -> dict[str, object]:
@@ -49,23 +66,27 @@ def problem(error: GatewayError) -> dict[str, object]:
 
 
 async def answered(
-    request_id: str, work: Callable[[], Awaitable[func.HttpResponse]], *, name: str
+    request_id: str,
+    work: Callable[[], Awaitable[func.HttpResponse]],
+    *,
+    name: str,
+    tell: Callable[[GatewayError, str], func.HttpResponse] = problem_answer,
 ) -> func.HttpResponse:
-    """Run a trigger's work; an error becomes a problem document, and a line in the log."""
+    """Run a trigger's work; an error becomes what ``tell`` makes of it, and a line in the log."""
     try:
         return await work()
     except GatewayError as error:
         if error.status >= 500:
             log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
-        _let_go(error)
-        return problem_answer(error, request_id)
+        let_go(error)
+        return tell(error, request_id)
     except Exception as fault:  # no fault of ours may reach the host, which answers with nothing
         log.error("%s %s: internal-error %s", name, request_id, _place(fault))  # without its stack trace
-        _let_go(fault)
-        return problem_answer(InternalError("An unexpected fault stopped the request."), request_id)
+        let_go(fault)
+        return tell(InternalError("An unexpected fault stopped the request."), request_id)
 
 
-def _let_go(error: BaseException | None) -> None:
+def let_go(error: BaseException | None) -> None:
     """Drop the tracebacks of an error and of what led to it.
 
     They hold the frames that the error passed through, with the upload, and some of those hold the error: without this,
@@ -85,13 +106,7 @@ def _answer(
     except UnicodeEncodeError:
         # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
         data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
-    # The type stands among the headers: the library would look for it there, and meet an exception.
-    return func.HttpResponse(
-        data,
-        status_code=status,
-        mimetype=mimetype,
-        headers={"Content-Type": mimetype, **_HEADERS, **(headers or {})},
-    )
+    return data_answer(data, mimetype, status=status, headers=headers)
 
 
 # Made once: json.dumps would make one for each answer.

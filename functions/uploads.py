@@ -37,12 +37,7 @@ def uploads(request: func.HttpRequest) -> list[Upload]:
     Raises:
         GatewayError: the body is of no such form, or broken; the cause.
     """
-    headers, body = request.headers, request.get_body()
-    if not body:
-        if "chunked" in headers.get("transfer-encoding", "").lower():
-            raise LengthRequired("The upload is chunked, and so reached the gateway without its bytes.")
-        raise EmptyBody("The request's body is empty.")
-    header = headers.get("content-type", "")
+    body, header = body_of(request), request.headers.get("content-type", "")
     content_type = header.partition(";")[0].strip().lower()
     if content_type.startswith("image/") or content_type == "application/octet-stream":
         return [Upload("body", body)]
@@ -52,6 +47,21 @@ def uploads(request: func.HttpRequest) -> list[Upload]:
         return _not_empty(_json(body))
     given = f"is {content_type[:80]!r}" if content_type else "is missing"
     raise UnsupportedContentType(f"The Content-Type {given}.")
+
+
+def body_of(request: func.HttpRequest) -> bytes:
+    """The bytes that came.
+
+    Raises:
+        LengthRequired: there are none, since they were sent in chunks.
+        EmptyBody: there are none.
+    """
+    body = request.get_body()
+    if not body:
+        if "chunked" in request.headers.get("transfer-encoding", "").lower():
+            raise LengthRequired("The upload is chunked, and so reached the gateway without its bytes.")
+        raise EmptyBody("The request's body is empty.")
+    return body
 
 
 def ranking(query: Mapping[str, str]) -> Ranking:
