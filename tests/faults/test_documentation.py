@@ -38,7 +38,8 @@ def test_the_overview_has_a_row_for_each_type(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", TYPES)
 def test_every_example_is_held_against_a_real_answer(slug: str) -> None:
-    sources = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
+    folders = (Path(__file__).parent, Path(__file__).parent.parent / "rotation")
+    sources = "".join(file.read_text(encoding="utf-8") for folder in folders for file in folder.glob("test_*.py"))
 
     assert "documents(" in sources
     assert f'"{slug}"' in sources
