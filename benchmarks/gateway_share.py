@@ -129,7 +129,7 @@ async def direct_call(body: bytes) -> Callable[[], Awaitable[bytes]]:
         predict: Callable[..., Awaitable[bytes]] = lease._channel.unary_unary(channels.PREDICT)  # noqa: SLF001 - as above
     own = service.settings
     template = tensors.RequestTemplate(model=own.model, signature=own.signature, input_name=own.input_name)
-    request, metadata = template.encoded([body]), (("authorization", credentials.primary_key),)
+    request, metadata = template.encoded([body]), (("authorization", credentials.keys[0]),)
     if not PredictResponse.FromString(await predict(request, timeout=10, metadata=metadata)).outputs:
         raise Invalid("The service answered without scores.")
     return lambda: predict(request, timeout=10, metadata=metadata)

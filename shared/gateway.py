@@ -131,7 +131,8 @@ class Gateway:
 
     async def close(self) -> None:
         if self._rotations is not None:
-            self._rotations.close()
+            # In a thread: it waits until what was to be announced has been.
+            await asyncio.to_thread(self._rotations.close)
         for service in self._services.values():
             await service.predictor.close()
         self._decoders.shutdown(wait=False)

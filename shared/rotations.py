@@ -30,7 +30,7 @@ from shared.webhook import Webhook
 # Services that are looked at, or acted on, at the same time. Threads wait most of their time.
 _SIDE_BY_SIDE = 32
 # Seconds of a tick after which no further service is begun; they come first in no particular order next time.
-BUDGET = 20.0
+BUDGET = 15.0
 # Seconds over which the beginnings of a tick are spread, for each service and at most.
 _SPREAD, _MOST_SPREAD = 0.01, 2.0
 

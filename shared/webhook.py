@@ -25,7 +25,7 @@ _PAUSES = (0.5, 2.0, 8.0)
 
 
 class Webhook:
-    """Posts events to a URL, one after the other, in a thread of its own. The URL may hold a secret: it stays unsaid."""
+    """Posts events to a URL, in order, in a thread of its own. It never tells the URL, which may hold a secret."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -39,6 +39,8 @@ class Webhook:
     def close(self) -> None:
         """Deliver what is waiting, and end."""
         self._executor.shutdown()
+        if self._pool is not None:
+            self._pool.clear()
 
     def _deliver(self, event: Event) -> None:
         body = json.dumps(document(event)).encode()

@@ -97,7 +97,7 @@ class ServiceDeployments:
 
 
 def _cause(error: DeploymentError) -> ControlPlaneRefused | ControlPlaneUnreachable:
-    detail = f"The control plane's answer: {error}."
+    detail = f"The control plane's answer: {str(error).rstrip('.')}."
     if isinstance(error, _REFUSALS):
         return ControlPlaneRefused(detail)
     return ControlPlaneUnreachable(detail, retry_after=getattr(error, "retry_after", None) or 5)

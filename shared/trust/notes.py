@@ -14,6 +14,9 @@ from shared.trust.rotation import Candidate, Failure, Memory, Reason, Update
 
 _FORMAT = 1
 
+# The first second that no date can tell any more: the year 10000.
+_END_OF_TIME = 253_402_300_800
+
 # How many of the last steps are kept: a rotation has about eight.
 _HISTORY = 24
 
@@ -62,7 +65,7 @@ def read(text: str) -> Note:
         if document["format"] != _FORMAT:
             raise ValueError("another format")
         return _note(document)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError("the note is not of its form") from error
 
 
@@ -73,7 +76,7 @@ def _note(document: Mapping[str, Any]) -> Note:
         stopped=str(document["stopped"]),
         warned=None if warned is None else (str(warned[0]), int(warned[1])),
         keys=None if keys is None else {Kind(kind): str(version) for kind, version in keys.items()},
-        history=tuple(Entry(float(one["at"]), str(one["event"]), str(one["detail"])) for one in document["history"]),
+        history=tuple(Entry(_time(one["at"]), str(one["event"]), str(one["detail"])) for one in document["history"]),
     )
 
 
@@ -81,7 +84,7 @@ def _memory(document: Mapping[str, Any]) -> Memory:
     good, update = document["good"], document["update"]
     return Memory(
         good=None if good is None else _candidate(good),
-        verified_at=float(document["verified_at"]),
+        verified_at=_time(document["verified_at"]),
         update=None if update is None else _update(update),
         failed={str(name): _failure(failure) for name, failure in document["failed"].items()},
     )
@@ -95,12 +98,19 @@ def _update(document: Mapping[str, Any]) -> Update:
     ended_at = document["ended_at"]
     return Update(
         target=_candidate(document["target"]),
-        begun_at=float(document["begun_at"]),
+        begun_at=_time(document["begun_at"]),
         operation=str(document["operation"]),
         is_rollback=bool(document["is_rollback"]),
-        ended_at=None if ended_at is None else float(ended_at),
+        ended_at=None if ended_at is None else _time(ended_at),
     )
 
 
 def _failure(document: Mapping[str, Any]) -> Failure:
-    return Failure(Reason(document["reason"]), str(document["message"]), float(document["at"]), int(document["times"]))
+    return Failure(Reason(document["reason"]), str(document["message"]), _time(document["at"]), int(document["times"]))
+
+
+def _time(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < _END_OF_TIME:  # neither is what is no number
+        raise ValueError("a time is out of range")
+    return seconds

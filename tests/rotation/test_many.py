@@ -63,9 +63,10 @@ def self_signed() -> Issued:
 class Trouble:
     """What ails a service, and what is said of it.
 
-    ``offer`` makes the certificate that Key Vault holds for it, None for none; ``enabled`` is its versions'. ``control``
-    is what the control plane does with its updates, ``data`` what the service does with calls, ``deleted`` whether it is
-    gone, ``closed`` whether the settings lead to a port where nothing listens.
+    ``offer`` makes the certificate that Key Vault holds for it, None for none; ``enabled`` is its versions', and
+    ``forbidden`` whether the gateway may not read it. ``control`` is what the control plane does with its updates,
+    ``data`` what the service does with calls, ``deleted`` whether it is gone, ``closed`` whether the settings lead to a
+    port where nothing listens.
     """
 
     reason: str
@@ -247,16 +248,20 @@ async def test_two_hundred_services_rotate_and_the_broken_ones_stop(
     idle = await _idle(rotations)
     with capsys.disabled():
         print(
-            f"\n{ALL} services: {len(ticks)} ticks, the longest {max(ticks):.1f} s ({', '.join(f'{each:.1f}' for each in ticks)});"
-            f" services begun in each: {begun}; a tick with nothing to do: {idle * 1000:.0f} ms a service"
+            f"\n{ALL} services: {len(ticks)} ticks of {', '.join(f'{each:.1f}' for each in ticks)} s, "
+            f"the longest {max(ticks):.1f} s; services begun in each: {begun}; "
+            f"a tick with nothing to do: {idle * 1000:.0f} ms a service"
         )
     assert max(ticks) < LONGEST_TICK
     for name, trouble in BROKEN.items():
         view, problem = last[name].view, last[name].problem
-        if isinstance(view, object) and view is not None:
-            assert trouble.said in str(getattr(view.step, "message", "")), name
-        else:
+        if trouble.forbidden:
             assert problem is not None
+            assert problem.members == {"secret": f"{name}-certificate"}
+        else:
+            assert view is not None
+            assert isinstance(view.step, Stop)
+            assert trouble.said in view.step.message, name
     for name in SOUND:
         view = last[name].view
         assert view is not None

@@ -35,7 +35,7 @@ def _steady(world: World, name: str) -> Rotated:
 
 @pytest.fixture
 async def configure(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Configure]:
-    """Sets the app settings of a gateway that rotates some services, and has the service ``dogs``, which it does not."""
+    """Sets the app settings of a gateway that rotates some services, and not the service ``dogs``."""
     common = {
         "KEY_VAULT_URL": world.vault.address,
         "KEY_VAULT_CA_FILE": str(world.vault.ca),
