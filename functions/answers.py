@@ -18,6 +18,8 @@ _HEADERS: Mapping[str, str] = {
     # An answer is about one upload, at one time.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+    # What scripts of a web app on another origin may read, where CORS lets them in at all.
+    "Access-Control-Expose-Headers": "Server-Timing, Retry-After",
 }
 
 

@@ -23,7 +23,14 @@ function add(files) {
   document.body.classList.add("has-results");
   $("results").hidden = false;
   cards.forEach(enqueue);
+  showResults();
   say(cards.length === 1 ? `Scoring ${cards[0].name}` : `Scoring ${cards.length} pictures`);
+}
+
+/** On a small screen, the results would begin near its end, or below. */
+function showResults() {
+  const results = $("results");
+  if (results.getBoundingClientRect().top > innerHeight * 0.6) results.scrollIntoView();
 }
 
 function remove(card) {
@@ -174,7 +181,9 @@ function showHealth() {
 function showServices({ ready, services }) {
   offer(services);
   const away = services.filter((service) => !service.ready);
-  setState(ready ? "ready" : "partly", ready ? "Ready" : away.length < services.length ? "Partly ready" : "Not ready");
+  if (ready) setState("ready", "Ready");
+  else if (away.length < services.length) setState("partly", "Partly ready");
+  else setState("failed", "Not ready");
   setNotice(away.map(({ name, why }) => `The service ${name} is not ready${why ? `: ${lowered(why)}` : ""}.`));
 }
 
@@ -185,7 +194,7 @@ function showUnwell(problem) {
 }
 
 function setState(state, text) {
-  $("state").dataset.state = state;
+  $("state").dataset.state = $("notice").dataset.state = state;
   if ($("state-text").textContent !== text) $("state-text").textContent = text;
 }
 

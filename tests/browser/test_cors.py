@@ -74,7 +74,6 @@ async def test_another_origin_learns_nothing(call: Call, guarded: Guarded) -> No
     assert await call("localhost", guarded.url, guarded.key) == {"refused": "TypeError"}
 
 
-@pytest.mark.xfail(strict=True, reason="functions/answers.py does not send Access-Control-Expose-Headers yet")
 async def test_the_times_can_be_read_from_another_origin(call: Call, stack: Stack) -> None:
     # The hosts expose no header by themselves, but let the function's own Access-Control-Expose-Headers pass.
     answer = await call("localhost", stack.url, "any")

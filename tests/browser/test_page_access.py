@@ -95,8 +95,9 @@ async def test_those_who_listen_are_told_what_happens(visit: Visiting) -> None:
 
 
 async def test_a_narrow_screen_needs_no_scrolling_sideways(visit: Visiting) -> None:
-    tab = await visit(viewport=NARROW, has_touch=True, is_mobile=True)
+    tab = await visit(viewport=NARROW, has_touch=True, is_mobile=True, reduced_motion="reduce")
     await show_all_states(tab)
+    assert await tab.page.evaluate("document.querySelector('.card').getBoundingClientRect().top < innerHeight / 2")
     long = {"name": "a-very-long-name-" * 8 + ".png", "mimeType": "image/png", "buffer": photo("coffee").read_bytes()}
     await tab.choose(long)
     await tab.until_scored(long["name"])

@@ -24,6 +24,7 @@ def test_an_answer_is_json_that_nobody_keeps_or_guesses_at() -> None:
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
+        "Access-Control-Expose-Headers": "Server-Timing, Retry-After",
         "Server-Timing": "x",
     }
 
