@@ -1,13 +1,12 @@
 """What the doors of the inference protocols share: bodies in, JSON both ways, errors as ``{"error": "..."}``.
 
-orjson, where it is installed, writes a thousand numbers in a thirtieth of the standard library's time, and each with
-no more digits than a 32-bit float has. It is as strict as JSON is, so what it refuses is given to the standard library,
-which also reads NaN and Infinity, as TensorFlow Serving does.
+orjson, which waits for its first use, writes a thousand numbers in a thirtieth of the standard library's time, and each
+with no more digits than a 32-bit float has. It is as strict as JSON is, so what it refuses is given to the standard
+library, which also reads NaN and Infinity, as TensorFlow Serving does.
 """
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,9 +21,6 @@ from shared.scoring.model_types import BodyTooLarge, EncodingUnknown, ModelError
 
 if TYPE_CHECKING:
     from shared.scoring.tensors import Output
-
-# The module, or None: the gateway's answers are the same without it, only later.
-_ORJSON: Any = importlib.import_module("orjson") if importlib.util.find_spec("orjson") else None
 
 # All that a path of a protocol may be asked for, so that it is the protocol that answers and not the host.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -86,11 +82,9 @@ def parsed(text: bytes | memoryview) -> dict[str, Any]:
 
 def written(document: Mapping[str, object]) -> bytes:
     """JSON of a document that may hold arrays of 32-bit floats, whole and in the order of C."""
-    if _ORJSON is not None:
-        return bytes(_ORJSON.dumps(document, option=_ORJSON.OPT_SERIALIZE_NUMPY))
-    return json.dumps(
-        document, ensure_ascii=False, separators=(",", ":"), default=lambda array: array.tolist()
-    ).encode()
+    import orjson  # noqa: PLC0415 - no cold start needs it
+
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def plain(output: "Output") -> Any:
@@ -154,10 +148,11 @@ def _inflated(body: bytes, coding: str) -> bytes:
 
 
 def _loads(text: bytes | memoryview) -> object:
-    if _ORJSON is not None:
-        with contextlib.suppress(ValueError):  # NaN, or no JSON at all
-            found: object = _ORJSON.loads(text)
-            return found
+    import orjson  # noqa: PLC0415 - no cold start needs it
+
+    with contextlib.suppress(ValueError):  # NaN, or no JSON at all
+        found: object = orjson.loads(text)
+        return found
     try:
         return json.loads(bytes(text))
     except (ValueError, RecursionError):

@@ -81,6 +81,7 @@ def test_what_is_deployed_is_required() -> None:
         "google.protobuf": "protobuf",
         "grpc": "grpcio",
         "numpy": "numpy",
+        "orjson": "orjson",
         "pillow_heif": "pillow-heif",
         "urllib3": "urllib3",
         "werkzeug": "werkzeug",

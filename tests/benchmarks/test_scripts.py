@@ -14,9 +14,13 @@ from tests.conftest import ROOT
 
 # What no request meets that the benchmark could send: Key Vault, the identity or the settings as a whole are wrong.
 ELSEWHERE = {
+    "control-plane-refused",
+    "control-plane-unreachable",
     "identity-unavailable",
     "internal-error",
     "misconfigured",
+    "not-rotated",
+    "rotation-busy",
     "vault-forbidden",
     "vault-throttled",
     "vault-unreachable",

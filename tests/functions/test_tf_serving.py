@@ -11,7 +11,6 @@ import pytest
 
 from devstack.fpga import Model, Service, SimulatedEngine
 from devstack.fpga.faults import Faults
-from functions import doors
 from shared import gateway
 from tests.functions.conftest import serve
 from tests.functions.door_lab import CLASSES, PICTURE, TENSOR, Door, refused, scores
@@ -111,18 +110,6 @@ async def test_an_image_for_a_service_of_tensors_is_prepared_here(door: Door) ->
 
     assert np.array(answer.json["predictions"]).shape == (1, CLASSES)
     assert door.service.recorder.calls[-1].request_bytes > 224 * 224 * 3 * 4
-
-
-async def test_the_answer_is_the_same_without_orjson(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Looks inside: which library writes JSON shows from outside only in its digits.
-    quick = await door.post(PREDICT, {"instances": [b64(PICTURE)]})
-    monkeypatch.setattr(doors, "_ORJSON", None)
-
-    slow = await door.post(PREDICT, {"instances": [b64(PICTURE)]})
-
-    assert np.array_equal(
-        np.array(slow.json["predictions"], np.float32), np.array(quick.json["predictions"], np.float32)
-    )
 
 
 async def test_an_output_of_any_rank_is_answered_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
