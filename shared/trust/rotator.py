@@ -206,7 +206,7 @@ class Rotator:
     def _add_pin(self, view: View, target: Candidate) -> None:
         leaf = self._certificate(view, target).leaf
         self._write_pins([*view.pinned.authorities, *view.pinned.leaves, leaf])
-        what = f"The certificate {_short(target)} is pinned beside {len(view.pinned.leaves)} other(s)."
+        what = f"The certificate {_short(target)} is pinned beside {_count(len(view.pinned.leaves), 'other')}."
         self._commit(view.note, events.PIN_ADDED, what, target.fingerprint)
 
     def _send(self, view: View, target: Candidate, *, is_rollback: bool) -> None:
@@ -296,7 +296,7 @@ class Rotator:
         kept = [leaf for leaf in view.pinned.leaves if fingerprint(leaf) == keep.fingerprint]
         self._write_pins([*view.pinned.authorities, *kept])
         dropped = len(view.pinned.leaves) - len(kept)
-        what = f"The certificate {_short(keep)} is pinned alone; {dropped} old pin(s) dropped."
+        what = f"The certificate {_short(keep)} is pinned alone; {_count(dropped, 'old pin')} dropped."
         self._commit(view.note, events.PINS_DROPPED, what, keep.fingerprint)
 
     # The steps of a key rotation.
@@ -410,6 +410,10 @@ def _outcome(update: Update | None, target: Candidate) -> tuple[str, str]:
     if update.is_rollback:
         return events.ROLLED_BACK, f"The service is back at the certificate {_short(target)}, and scores."
     return events.ROTATED, f"The service serves the certificate {_short(target)}, and scores."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _short(target: Candidate) -> str:
