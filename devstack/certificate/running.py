@@ -37,6 +37,8 @@ from shared.trust.vault import cause
 _HANDSHAKE = 5.0
 _UPDATE = 60.0
 
+_LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
+
 
 class RunningStack:
     """The running stack of a folder; use it in a ``with``.
@@ -159,10 +161,9 @@ class RunningStack:
             except AzureError as error:
                 if not isinstance(cause(error, name), SecretDisabled):
                     raise
-            versions = [each for each in self._vault.list_properties_of_secret_versions(name) if each.enabled]
-            latest = max(
-                versions, key=lambda each: each.created_on or dt.datetime.min.replace(tzinfo=dt.UTC), default=None
-            )
+            enabled = [each for each in self._vault.list_properties_of_secret_versions(name) if each.enabled]
+            # Of several of one second, which Key Vault does not tell apart, the one that the rotation takes too.
+            latest = max(enabled, key=lambda each: (each.created_on or _LONG_AGO, each.version or ""), default=None)
             return self._vault.get_secret(name, latest.version).value if latest else None
         except AzureError as error:
             if isinstance(cause(error, name), SecretMissing):

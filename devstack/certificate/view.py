@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from shared.errors import InvalidPin
 from shared.trust import judge, observer, secrets
 from shared.trust.certificates import fingerprint as whole_fingerprint
-from shared.trust.certificates import read_pins
+from shared.trust.certificates import is_authority, read_pins
 from shared.trust.judge import Demands, UnreadableCertificate, names
 
 _HEAD = ("", "fingerprint", "valid until", "for")
@@ -88,7 +88,8 @@ def verdict(seen: View, now: dt.datetime) -> list[str]:
     """Whether all agree, and if not, what is to be said; a sentence a line."""
     said = [*seen.notes, *_troubles(seen, now)]
     if not said and seen.desired is not None and seen.desired == seen.served:
-        others = len(seen.pinned) - (seen.desired in seen.pinned)
+        # An authority was pinned by a person, and stays.
+        others = sum(pin != seen.desired and not is_authority(pin) for pin in seen.pinned)
         said.append(
             "Key Vault, the service and the gateways' pins agree."
             if not others
