@@ -26,6 +26,7 @@ _FILES = frozenset(
         "card.js",
         "cards.css",
         "controls.css",
+        "docs.css",
         "gateway.js",
         "icon.svg",
         "pictures.js",
