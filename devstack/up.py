@@ -16,6 +16,7 @@ from devstack.stack import Addresses, Options, Ports
 from devstack.state import State, StateUnusable, hold
 from devstack.supervisor import StackFailed, Supervisor
 from devstack.terminal import NOBODY_READS, complain, discard_output
+from devstack.wakeup import woken_by_signals
 
 HELP = "start everything on loopback and score a sample photograph"
 DESCRIPTION = "Start the whole gateway on loopback, score a sample photograph, and keep serving until Ctrl-C."
@@ -57,7 +58,8 @@ async def _run(state: State, options: argparse.Namespace, signals: Sequence[sign
     for number in signals:
         signal.signal(number, hear)
     try:
-        return await supervisor.run(_up(supervisor, state, options))
+        with woken_by_signals(loop):
+            return await supervisor.run(_up(supervisor, state, options))
     finally:
         # All that is left to do takes a moment, and an impatient Ctrl-C is not to spoil it. Blocked and not ignored:
         # Python reports one that is under way while it becomes ignored as a fault.

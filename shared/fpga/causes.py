@@ -43,6 +43,8 @@ _TLS: tuple[tuple[str, type[GatewayError], str], ...] = (
 
 _STATUS: Mapping[StatusCode, type[GatewayError]] = {
     StatusCode.UNAVAILABLE: errors.ServiceUnreachable,
+    # Nobody here cancels a call and then asks why: a service that stops does so to those under way.
+    StatusCode.CANCELLED: errors.ServiceUnreachable,
     StatusCode.UNAUTHENTICATED: errors.KeysRefused,
     StatusCode.PERMISSION_DENIED: errors.KeysRefused,
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,

@@ -192,17 +192,20 @@ class Channel:
 
 
 class ChannelSlot:
-    """Holds the live channel of one service and worker; belongs to one event loop."""
+    """Holds the live channel of one service and worker; belongs to one event loop.
+
+    Whoever asks names the newest pins that are known: older ones would put an outdated channel in a newer one's place.
+    """
 
     # _live       what new calls use; None before the first
-    # _successor  the background task that connects a channel for other pins; None while there is no need
-    # _retry_at   when the next successor may be tried, after one that did not connect
+    # _successor  connects a channel for other pins in the background; None while there is no need
+    # _retry_at   when a lease may begin the next successor, after one that did not connect
     # _tasks      successors and drains under way, kept from the garbage collector
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._live: Channel | None = None
-        self._successor: asyncio.Task[bool] | None = None
+        self._successor: _Successor | None = None
         self._retry_at = 0.0
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -214,11 +217,16 @@ class ChannelSlot:
             self._begin(pins)
         return self._live
 
+    def is_for(self, pins: Pins | None) -> bool:
+        """Whether the live channel trusts just these."""
+        return self._live is not None and self._live.pins == pins
+
     async def renew(self, pins: Pins | None) -> bool:
         """Replace the channel by one for ``pins`` and wait for it; False where it did not connect."""
-        if self._live is not None and self._live.pins == pins:
-            return True
-        return await asyncio.shield(self._begin(pins))
+        if not self.is_for(pins):
+            # It goes on for the others, should this one be given up.
+            await asyncio.wait({self._begin(pins)})
+        return self.is_for(pins)
 
     @property
     def state(self) -> str:
@@ -237,34 +245,49 @@ class ChannelSlot:
     def __repr__(self) -> str:
         return f"<ChannelSlot live={self._live!r}{', successor' if self._successor else ''}>"
 
-    def _begin(self, pins: Pins | None) -> asyncio.Task[bool]:
-        if self._successor is None:
-            self._successor = self._keep(asyncio.create_task(self._replace(pins)))
-        return self._successor
+    def _begin(self, pins: Pins | None) -> asyncio.Task[None]:
+        successor = self._successor
+        if successor is not None and successor.pins != pins:
+            successor.task.cancel()
+            successor = None
+        if successor is None:
+            successor = _Successor(pins, self._keep(asyncio.create_task(self._replace(pins))))
+            self._successor = successor
+            successor.task.add_done_callback(self._ended)
+        return successor.task
 
-    async def _replace(self, pins: Pins | None) -> bool:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._successor is not None and self._successor.task is task:
+            self._successor = None
+
+    async def _replace(self, pins: Pins | None) -> None:
         successor = Channel(self._endpoint, pins)
         try:
             connected = await successor.connected(CONNECT_SECONDS)
         except asyncio.CancelledError:
             await successor.close()
             raise
-        finally:
-            self._successor = None
         if not connected:
             self._retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             log.warning("a channel with the new pins does not connect; the old one goes on: %r", pins)
             await successor.close()
-            return False
+            return
         old, self._live = self._live, successor
         if old is not None:
             self._keep(asyncio.create_task(old.drain()))
-        return True
 
     def _keep[T](self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+@dataclass(frozen=True)
+class _Successor:
+    """A channel to be, and the task that connects it."""
+
+    pins: Pins | None
+    task: asyncio.Task[None]
 
 
 def _open(endpoint: Endpoint, pins: Pins | None) -> grpc.aio.Channel:

@@ -101,6 +101,7 @@ class _Client:
         self._names = {"input_name": input_name, "model": model_name, "signature": signature_name}
         self._output_name = output_name
         self._budget = RetryBudget() if retries else None
+        self._closed = False
         self._start()
 
     def _start(self) -> None:
@@ -112,6 +113,8 @@ class _Client:
         return Attempts(time.monotonic() + timeout, self._budget)
 
     def _failure(self, error: grpc.RpcError) -> PredictionError:
+        if self._closed:
+            return Closed("The client was closed during the call.", grpc.StatusCode.CANCELLED)
         return explained(error, with_token=bool(self._connection.token))
 
     # numpy takes 50 ms to import, which the first request may pay, but no program that only imports this module.
@@ -194,6 +197,7 @@ class PredictionClient(_Client):
 
     def close(self) -> None:
         """Close the connection; calls under way fail."""
+        self._closed = True
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
@@ -232,14 +236,11 @@ class AsyncPredictionClient(_Client):
     """
 
     # _channel  None before the first call, and once closed
-    # _closed   whether close was called
 
     _channel: grpc.aio.Channel | None
-    _closed: bool
 
     def _start(self) -> None:
         self._channel = None
-        self._closed = False
 
     async def score_image(self, path: str | PathLike[str] | bytes, timeout: float = IMAGE_TIMEOUT) -> "Floats":  # noqa: ASYNC109 - gRPC's deadline, not a cancellation
         """Score an image file, JPEG or PNG, by its path or its bytes."""

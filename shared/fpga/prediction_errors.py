@@ -148,8 +148,6 @@ def explained(error: grpc.RpcError, *, with_token: bool) -> PredictionError:
         with_token: whether an access token was sent.
     """
     code, details = _said(error)
-    if code is grpc.StatusCode.CANCELLED:
-        return Closed("The client was closed during the call.", code, details)
     told = cause(AioRpcError(code, Metadata(), Metadata(), details))
     kind = _KINDS.get(type(told), Failed)
     sentence = _SENTENCES.get(kind, told.detail)

@@ -1,17 +1,19 @@
 """One service as the gateway uses it: the live channel, the current key, and what to do when something is refused."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from protos.health_pb2 import HealthCheckResponse
-from shared.errors import KeysRefused, ServiceUnreachable
+from shared.errors import GatewayError, KeysRefused, ServiceUnreachable
 from shared.fpga.causes import cause, is_about_trust
 from shared.fpga.channels import CONNECT_SECONDS, Channel, ChannelSlot, Endpoint
-from shared.fpga.retries import RetryBudget, backoff, patience
+from shared.fpga.retries import BACKOFF_LAST, RetryBudget, backoff, patience
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, Call
 from shared.trust.certificates import Pins
@@ -41,8 +43,8 @@ class Predictor:
         """Score a serialized PredictRequest; the answer is a serialized PredictResponse.
 
         A refused key is answered by the other one, then by fresh ones from Key Vault; an untrusted certificate by
-        fresh pins; a connection that broke or cannot be made by waiting for a new one, for a while, within the
-        deadline and the retry budget. Nothing else is tried twice.
+        fresh pins, looked for again for a while; a connection that broke or cannot be made by waiting for a new one,
+        for a while, within the retry budget. All within the deadline; nothing else is tried twice.
 
         Raises:
             GatewayError: the cause, as the service, the network or Key Vault gave it.
@@ -93,19 +95,27 @@ class Predictor:
         return f"<Predictor {self._slot!r} {self.credentials!r}>"
 
     async def _answer(self, send: _Send, call: Call) -> bytes:
-        with call.timings.measure(CREDENTIALS):
-            credentials = await self._current(call)
         self._budget.earn()
-        retries = 0
-        while True:
+        untrusted: GatewayError | None = None
+        for tries in itertools.count(1):
+            with call.timings.measure(CREDENTIALS):
+                credentials = await self._current(call)
             try:
-                answer = await self._trusted(send, credentials, call)
-            except ServiceUnreachable as error:
-                retries += 1
-                credentials = await self._recovered(error, retries, credentials, call)
+                answer = await self._admitted(send, credentials, call)
+            except AioRpcError as error:
+                why = cause(error)
+                if credentials is not None and is_about_trust(error):
+                    untrusted = why
+                    await self._trusted(why, tries, credentials, call)
+                elif isinstance(why, ServiceUnreachable):
+                    # Of a name with several addresses gRPC tells the last failure alone, which may hide the other.
+                    await self._recovered(untrusted or why, tries, credentials, call)
+                else:
+                    raise why from error
             else:
-                self._down_since = None
-                return answer
+                break
+        self._down_since = None
+        return answer
 
     async def _current(self, call: Call) -> Credentials | None:
         if self.credentials is None:
@@ -122,74 +132,31 @@ class Predictor:
         keys, key = self._accepted
         return key if keys == credentials.keys else credentials.keys[0]
 
-    async def _recovered(
-        self, error: ServiceUnreachable, retries: int, credentials: Credentials | None, call: Call
-    ) -> Credentials | None:
-        """Wait until the service may be back; the credentials to go on with.
+    async def _admitted(self, send: _Send, credentials: Credentials | None, call: Call) -> bytes:
+        """One try, or a few more where the service refuses a key: with the others, then with those of a newer snapshot.
 
         Raises:
-            ServiceUnreachable: ``error``, where it is not worth while to wait, or the service did not come back.
+            AioRpcError: the call failed, but not over its key.
+            KeysRefused: no key is accepted.
         """
-        now = time.monotonic()
-        self._down_since = self._down_since or now
-        seconds = patience(now=now, down_since=self._down_since, remaining=call.remaining)
-        if seconds <= 0 or not self._budget.spend():
-            raise error
-        with call.timings.measure(WAIT):
-            pause = min(backoff(retries), seconds)
-            await asyncio.sleep(pause)
-            if credentials is None:
-                back = await self._reconnected(None, seconds - pause)
-            else:
-                back, credentials = await self._reconnected_or_renewed(credentials, seconds - pause)
-        if not back:
-            raise error
-        return credentials
-
-    async def _reconnected(self, pins: Pins | None, seconds: float) -> bool:
-        with self._slot.lease(pins) as channel:
-            return await channel.connected(seconds, patiently=True)
-
-    async def _reconnected_or_renewed(self, used: Credentials, seconds: float) -> tuple[bool, Credentials]:
-        """Wait for the connection, and at the same time for newer pins, which may be what it lacks.
-
-        Of a name with several addresses gRPC tells the last failure alone: behind a connection that one of them refused
-        there may be another's certificate that is not trusted.
-        """
-        connecting = asyncio.create_task(self._reconnected(used.pins, seconds))
-        reading = asyncio.create_task(self._newest(used))
+        tried = {key := self._first_key(credentials)}
         try:
-            await asyncio.wait({connecting, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done() and reading.result().pins != used.pins:
-                return await self._renewed(reading.result().pins, seconds), reading.result()
-            return await connecting, used
-        finally:
-            connecting.cancel()
-            reading.cancel()
-            await asyncio.wait({connecting, reading})
-
-    async def _renewed(self, pins: Pins, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                return await self._slot.renew(pins)
-        except TimeoutError:
-            return False
-
-    async def _newest(self, used: Credentials) -> Credentials:
-        return used if self.credentials is None else await self.credentials.newer_than(used)
-
-    async def _trusted(self, send: _Send, credentials: Credentials | None, call: Call) -> bytes:
-        """One try, or a few more where the service refuses a key or shows an unknown certificate."""
-        try:
-            return await self._attempt(send, credentials, self._first_key(credentials), call)
+            return await self._attempt(send, credentials, key, call)
         except AioRpcError as error:
-            if credentials is None:
-                raise cause(error) from error
-            if error.code() is StatusCode.UNAUTHENTICATED:
-                return await self._with_other_keys(send, credentials, call)
-            if is_about_trust(error):
-                return await self._with_fresh_pins(send, credentials, call, error)
-            raise cause(error) from error
+            if credentials is None or error.code() is not StatusCode.UNAUTHENTICATED:
+                raise
+            refusal = error
+        for _ in range(2):
+            for key in (key for key in credentials.keys if key not in tried):
+                tried.add(key)
+                try:
+                    return await self._attempt(send, credentials, key, call)
+                except AioRpcError as error:
+                    if error.code() is not StatusCode.UNAUTHENTICATED:
+                        raise
+                    refusal = error
+            credentials = await self._newer(credentials, call)
+        raise KeysRefused("The service accepts neither the primary nor the secondary key.") from refusal
 
     async def _attempt(self, send: _Send, credentials: Credentials | None, key: str | None, call: Call) -> bytes:
         with self._slot.lease(_pins(credentials)) as channel:
@@ -202,32 +169,85 @@ class Predictor:
             self._accepted = (credentials.keys, key)
         return answer
 
-    async def _with_other_keys(self, send: _Send, credentials: Credentials, call: Call) -> bytes:
-        """The keys of the snapshot that were not tried, then those of a newer one."""
-        tried = {self._first_key(credentials)}
-        refusal: AioRpcError | None = None
-        for _ in range(2):
-            for key in (key for key in credentials.keys if key not in tried):
-                tried.add(key)
-                try:
-                    return await self._attempt(send, credentials, key, call)
-                except AioRpcError as error:
-                    if error.code() is not StatusCode.UNAUTHENTICATED:
-                        raise cause(error) from error
-                    refusal = error
-            credentials = await self._newer(credentials, call)
-        raise KeysRefused("The service accepts neither the primary nor the secondary key.") from refusal
+    def _patience(self, call: Call) -> float:
+        """Seconds for which the call may wait until the service, seen to be in trouble now, may be back."""
+        now = time.monotonic()
+        self._down_since = self._down_since or now
+        return patience(now=now, down_since=self._down_since, remaining=call.remaining)
 
-    async def _with_fresh_pins(self, send: _Send, credentials: Credentials, call: Call, error: AioRpcError) -> bytes:
-        fresh = await self._newer(credentials, call)
+    async def _recovered(self, error: GatewayError, tries: int, credentials: Credentials | None, call: Call) -> None:
+        """Wait until the service may be back.
+
+        Raises:
+            GatewayError: ``error``, where it is not worth while to wait, or the service did not come back.
+        """
+        seconds = self._patience(call)
+        if seconds <= 0 or not self._budget.spend():
+            raise error
         with call.timings.measure(WAIT):
-            renewed = fresh.pins != credentials.pins and await self._renewed(fresh.pins, call.remaining)
-        if not renewed:
-            raise cause(error) from error
+            back = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await asyncio.sleep(backoff(tries))
+                    back = await self._reconnected(credentials)
+        if not back:
+            raise error
+
+    async def _reconnected(self, used: Credentials | None) -> bool:
+        """Wait for the connection, and at the same time for one with newer pins, which may be what it lacks."""
+        ways = [asyncio.create_task(self._connected(_pins(used)))]
+        if used is not None:
+            ways.append(asyncio.create_task(self._replaced(used)))
         try:
-            return await self._attempt(send, fresh, self._first_key(fresh), call)
-        except AioRpcError as again:
-            raise cause(again) from again
+            for way in asyncio.as_completed(ways):
+                if await way:
+                    return True
+            return False
+        finally:
+            for task in ways:
+                task.cancel()
+            await asyncio.wait(ways)
+
+    async def _connected(self, pins: Pins | None) -> bool:
+        with self._slot.lease(pins) as channel:
+            return await channel.connected(CONNECT_SECONDS, patiently=True)
+
+    async def _replaced(self, used: Credentials) -> bool:
+        """Whether a channel with newer pins has taken the live one's place; False where there are none."""
+        fresh = await self._newest(used)
+        if self._slot.is_for(fresh.pins):
+            return False
+        while not await self._slot.renew(fresh.pins):  # noqa: ASYNC110 - nothing tells when another try may connect
+            await asyncio.sleep(BACKOFF_LAST)
+        return True
+
+    async def _trusted(self, error: GatewayError, tries: int, used: Credentials, call: Call) -> None:
+        """Look for newer pins, with which the service's certificate may be trusted, and connect with them.
+
+        Where there are none, or the service is away just now, another try is worth while for as long as any trouble is
+        waited out.
+
+        Raises:
+            GatewayError: ``error``, where it is not.
+        """
+        seconds = self._patience(call)
+        fresh = await self._newer(used, call)
+        with call.timings.measure(WAIT):
+            if not self._slot.is_for(fresh.pins) and await self._renewed(fresh.pins, call.remaining):
+                return
+            if seconds <= 0:
+                raise error
+            await asyncio.sleep(min(backoff(tries), seconds))
+
+    async def _renewed(self, pins: Pins, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                return await self._slot.renew(pins)
+        except TimeoutError:
+            return False
+
+    async def _newest(self, used: Credentials) -> Credentials:
+        return used if self.credentials is None else await self.credentials.newer_than(used)
 
     async def _newer(self, used: Credentials, call: Call) -> Credentials:
         with call.timings.measure(CREDENTIALS):

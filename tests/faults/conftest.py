@@ -38,8 +38,9 @@ async def lab(
         SERVICES="cats",
         SERVICE__CATS__ADDRESS="localhost",
     )
-    vault.set("cats-primary-key", KEYS.primary)
+    # The secondary first: of two the later is tried first, of the same second the primary.
     vault.set("cats-secondary-key", KEYS.secondary)
+    vault.set("cats-primary-key", KEYS.primary)
     vault.set("cats-pins", issued.certificate.decode())
     yield made
     await gateway.forget()

@@ -78,8 +78,9 @@ class World:
         issued = issued or self.authority.issue(["127.0.0.1"])
         made = self.plane.create(name, issued, **more)
         primary, secondary = self.plane.keys(made)
-        self.vault.set(f"{name}-primary-key", primary)
+        # The secondary first: of two the later is tried first, of the same second the primary.
         self.vault.set(f"{name}-secondary-key", secondary)
+        self.vault.set(f"{name}-primary-key", primary)
         self.vault.set(f"{name}-pins", issued.certificate.decode())
         self.offer(name, issued)
         settings = ServiceSettings(

@@ -175,6 +175,64 @@ async def test_an_untrusted_certificate_that_fresh_pins_do_not_cover_either_is_n
         await connect(service).predict(REQUEST, call())
 
 
+async def test_a_certificate_that_changes_with_its_pins_while_the_service_restarts_costs_no_request(
+    start: StartService, connect: Connect, vault: Vault, authority: Authority
+) -> None:
+    """No order that the gateway asks for: the pins should have been there a while before."""
+    service = await start()
+    predictor = connect(service)
+    await predictor.predict(REQUEST, call())
+    other = authority.issue()
+    await service.stop(0)
+    vault.pins, vault.now = other.certificate, vault.now + 10
+    service.set_certificate(KeyPair(other.chain, other.key))
+
+    waiting = [asyncio.create_task(predictor.predict(REQUEST, call())) for _ in range(10)]
+    await asyncio.sleep(0.3)
+    await service.start()
+
+    assert all(await asyncio.gather(*waiting))
+
+
+async def test_pins_that_come_a_moment_late_cost_no_request(
+    start: StartService, connect: Connect, vault: Vault, authority: Authority
+) -> None:
+    service = await start()
+    predictor = connect(service)
+    await predictor.predict(REQUEST, call())
+    other = authority.issue()
+    service.set_certificate(KeyPair(other.chain, other.key))
+    service.drop_connections()
+
+    # The snapshot was read this moment: another read has to wait.
+    waiting = [asyncio.create_task(predictor.predict(REQUEST, call())) for _ in range(10)]
+    await asyncio.sleep(0.3)
+    vault.pins, vault.now = other.certificate, vault.now + 1
+
+    assert all(await asyncio.gather(*waiting))
+    assert vault.reads == 2
+
+
+async def test_a_service_that_was_long_untrusted_is_trusted_as_soon_as_the_pins_are(
+    start: StartService, connect: Connect, vault: Vault, issued: Issued
+) -> None:
+    service = await start()
+    vault.pins = Authority.create().pem
+    predictor = connect(service)
+    with pytest.raises(errors.ServiceUntrusted):
+        await predictor.predict(REQUEST, call())
+    began = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(errors.ServiceUntrusted):
+            await predictor.predict(REQUEST, call())
+    # Only the first of the trouble was waited out: twenty times that would be forty seconds.
+    assert time.monotonic() - began < PATIENCE
+
+    vault.pins, vault.now = issued.certificate, vault.now + 1
+
+    assert await predictor.predict(REQUEST, call())
+
+
 async def test_health_is_the_services_own_word(start: StartService, connect: Connect) -> None:
     faults = FaultSwitch()
     service = await start(faults=faults)
@@ -252,8 +310,28 @@ async def test_a_connection_that_breaks_in_mid_call_costs_no_request(start: Star
     assert all(await asyncio.gather(*under_way))
 
 
-async def test_a_passing_unavailability_is_tried_again(start: StartService, connect: Connect) -> None:
-    service = await start(faults=FaultSwitch(Faults(fail_next=3)))
+async def test_a_service_that_stops_in_mid_call_and_comes_back_costs_no_request(
+    start: StartService, connect: Connect
+) -> None:
+    """It cancels what it was asked, and says so."""
+    faults = FaultSwitch(Faults(delay_ms=200))
+    service = await start(faults=faults)
+    predictor = connect(service)
+    under_way = [asyncio.create_task(predictor.predict(REQUEST, call())) for _ in range(10)]
+    async with asyncio.timeout(5):
+        while len(service.recorder.calls) < 10:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    faults.set(Faults())
+
+    await service.stop(0)
+    await service.start()
+
+    assert all(await asyncio.gather(*under_way))
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED"])
+async def test_a_passing_unavailability_is_tried_again(start: StartService, connect: Connect, code: str) -> None:
+    service = await start(faults=FaultSwitch(Faults(fail_next=3, fail_with=code)))
 
     assert await connect(service).predict(REQUEST, call())
 
