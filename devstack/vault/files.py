@@ -9,6 +9,8 @@ TEMPORARY_SUFFIX = ".new"
 def write_atomically(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path``: a reader, or a restart after a crash, sees the old file or the new one.
 
+    Not made to outlast a power cut: waiting for a slow disk would hold up the server that writes, and its clients.
+
     Raises:
         OSError: it cannot be written; the old file is still there.
     """
@@ -17,22 +19,4 @@ def write_atomically(path: Path, content: bytes) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
         file.write(content)
-        file.flush()
-        os.fsync(descriptor)
     temporary.replace(path)
-    _sync_folder(path.parent)
-
-
-def remove(path: Path) -> None:
-    """Remove ``path`` so that it stays removed after a crash."""
-    path.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename lives in the folder, and is on disk only when the folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -26,7 +26,7 @@ from devstack.vault.errors import (
     SecretDisabled,
     SecretNotFound,
 )
-from devstack.vault.files import TEMPORARY_SUFFIX, remove, write_atomically
+from devstack.vault.files import TEMPORARY_SUFFIX, write_atomically
 from devstack.vault.records import Attributes, Deletion, Secret, SecretVersion
 
 MAX_VALUE_BYTES = 25_600
@@ -247,7 +247,7 @@ class VaultStore:
         return secret
 
     def _erase(self, secret: Secret) -> None:
-        remove(self._path(secret.name))
+        self._path(secret.name).unlink()
         del self._secrets[secret.name.lower()]
 
     def _purge_due(self) -> None:

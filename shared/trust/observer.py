@@ -19,8 +19,9 @@ from shared.trust.parties import Parties, Told
 from shared.trust.rotation import Candidate, Memory, Policy, Progress, Step, World, decide
 from shared.trust.secrets import Secret
 
-# What a read of Key Vault may take beyond the moment at which it is due, in seconds.
-_READING = 5.0
+# What a read of Key Vault may take beyond the moment at which it is due, in seconds: one that hangs until it fails, the
+# pause after it, and one that succeeds. Where gateways read more often than usual, that many reads.
+_READING, _READS = 15.0, 3
 # Key Vault tells times in whole seconds, rounded down.
 _ROUNDED = 1.0
 
@@ -100,7 +101,7 @@ class Observer:
         self._service = service
         self._parties = parties
         self._demands = Demands(service.certificate_names, settings.least_valid_days, settings.allow_self_signed)
-        self._propagation = refresh_seconds + min(_READING, refresh_seconds) + _ROUNDED
+        self._propagation = refresh_seconds + min(_READING, _READS * refresh_seconds) + _ROUNDED
         self._policy = Policy(
             propagation=self._propagation,
             operation=settings.update_seconds,
