@@ -34,6 +34,7 @@ from PIL import Image
 from devstack.photos import photo
 from protos.serving_pb2 import PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
+from shared.admission import Admission
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, ServiceSettings
@@ -91,7 +92,8 @@ def measure(file: Path, form: InputForm) -> dict[str, float]:
     data = file.read_bytes()
     with ThreadPoolExecutor(1) as executor:
         limits = Limits(image_bytes=100_000_000)
-        scorer = Scorer(ServiceSettings("bench", "nowhere", input_form=form), limits, _answer_at_once, executor)
+        service = ServiceSettings("bench", "nowhere", input_form=form)
+        scorer = Scorer(service, limits, _answer_at_once, executor, Admission(1, service.deadline_seconds))
         return asyncio.run(_measure(scorer, data))
 
 

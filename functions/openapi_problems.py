@@ -53,6 +53,7 @@ SERVICE: Problems = (
     errors.ServiceNameMismatch,
     errors.ServiceWithoutTls,
     errors.KeysRefused,
+    errors.Overloaded,
     errors.ServiceBusy,
     errors.DeadlineExceeded,
     errors.ServiceRejected,

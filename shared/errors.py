@@ -333,6 +333,15 @@ class KeysRefused(GatewayError):
     remedy = "Store the service's current keys in Key Vault; the gateway takes them up within seconds."
 
 
+class Overloaded(GatewayError):
+    """As many images as may be are under way to the service, or more than could be scored in time."""
+
+    slug = "overloaded"
+    status = 503
+    title = "Too much is under way to the inference service"
+    remedy = "Try again after the time in Retry-After; if it lasts, add replicas of the service."
+
+
 class ServiceBusy(GatewayError):
     """The service has no room for the call."""
 

@@ -49,7 +49,7 @@ class Gateway:
         from shared.scoring.scorer import Scorer  # noqa: PLC0415
 
         self.settings = config
-        self._decoders = ThreadPoolExecutor(os.cpu_count(), "decode")
+        self._decoders: dict[str, ThreadPoolExecutor] = {}
         self._vault_readers = ThreadPoolExecutor(6, "vault")
         self._vault: Vault | None = None
         self._vault_lock = threading.Lock()
@@ -57,8 +57,11 @@ class Gateway:
         self._services: dict[str, Service] = {}
         for name, service in config.services.items():
             predictor = self._predictor(service)
-            scorer = Scorer(service, config.limits, predictor.predict, self._decoders)
-            model = Model(service, config.limits, predictor, scorer)
+            # Threads of its own, made when needed: the photographs of one service do not queue before another's.
+            decoders = self._decoders[name] = ThreadPoolExecutor(os.cpu_count(), f"decode-{name}")
+            admission = predictor.admission
+            scorer = Scorer(service, config.limits, predictor.predict, decoders, admission)
+            model = Model(service, config.limits, predictor, scorer, admission)
             self._services[name] = Service(service, predictor, scorer, model)
 
     def service(self, name: str | None) -> Service:
@@ -135,7 +138,8 @@ class Gateway:
             await asyncio.to_thread(self._rotations.close)
         for service in self._services.values():
             await service.predictor.close()
-        self._decoders.shutdown(wait=False)
+        for decoders in self._decoders.values():
+            decoders.shutdown(wait=False)
         self._vault_readers.shutdown(wait=False)
         if self._vault is not None:
             self._vault.close()

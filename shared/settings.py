@@ -101,6 +101,8 @@ class ServiceSettings:
     # What the service takes in one message: gRPC's own default, which serving programs rarely raise.
     max_message_bytes: int = 4 * 1024 * 1024
     deadline_seconds: float = 10.0
+    # How many images a worker has under way to the service at most; what comes beyond is refused.
+    max_concurrency: int = 64
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
@@ -253,6 +255,7 @@ def _service(name: str, reader: Reader) -> ServiceSettings:
         labels=own.text("LABELS", default.labels),
         max_message_bytes=own.integer("MAX_MESSAGE_BYTES", default.max_message_bytes, 65_536, 64 * 1024 * 1024),
         deadline_seconds=own.integer("DEADLINE_MS", 10_000, 1, 600_000) / 1000,
+        max_concurrency=own.integer("MAX_CONCURRENCY", default.max_concurrency, 1, 10_000),
     )
 
 

@@ -16,11 +16,15 @@ ALLOWED = {
     "functions": {"functions", "shared"},
     "shared": {"shared"},
     "shared.scoring": {
-        *("protos", "shared.errors", "shared.scoring"),
+        *("protos", "shared.admission", "shared.errors", "shared.scoring"),
         *("shared.settings", "shared.settings_reader", "shared.telemetry"),
     },
     "shared.trust": {"shared.errors", "shared.settings", "shared.telemetry", "shared.trust"},
-    "shared.fpga": {"protos", "shared.errors", "shared.fpga", "shared.settings", "shared.telemetry", "shared.trust"},
+    "shared.fpga": {
+        *("protos", "shared.admission", "shared.errors", "shared.fpga", "shared.settings", "shared.telemetry"),
+        "shared.trust",
+    },
+    "shared.admission": {"shared.errors", "shared.telemetry"},
     "shared.errors": set(),
     "shared.settings": {"shared.errors", "shared.settings_reader"},
     "shared.settings_reader": set(),

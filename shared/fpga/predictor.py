@@ -10,6 +10,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from protos.health_pb2 import HealthCheckResponse
+from shared.admission import Admission
 from shared.errors import GatewayError, KeysRefused, ServiceUnreachable
 from shared.fpga.causes import cause, is_about_trust
 from shared.fpga.channels import CONNECT_SECONDS, Channel, ChannelSlot, Endpoint
@@ -26,7 +27,7 @@ type _Send = Callable[[Channel, str | None, Call], Awaitable[bytes]]
 class Predictor:
     """Calls one inference service.
 
-    ``credentials`` is None for a service without TLS: such a one is never sent a key.
+    ``credentials`` is None for a service without TLS: such a one is never sent a key. ``admission`` watches the calls.
     """
 
     # _accepted    the key that the service took last, and the keys that it was one of; others begin with their first
@@ -34,6 +35,7 @@ class Predictor:
 
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
+        self.admission = Admission(service.max_concurrency, service.deadline_seconds)
         self._slot = ChannelSlot(Endpoint.of(service))
         self._budget = RetryBudget()
         self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
@@ -49,7 +51,8 @@ class Predictor:
         Raises:
             GatewayError: the cause, as the service, the network or Key Vault gave it.
         """
-        return await self._answer(lambda channel, key, call: channel.predict(request, key, call), call)
+        with self.admission.watch(call):
+            return await self._answer(lambda channel, key, call: channel.predict(request, key, call), call)
 
     async def model_metadata(self, request: bytes, call: Call) -> bytes:
         """Ask what the model takes and gives, by a serialized GetModelMetadataRequest; otherwise as :meth:`predict`."""

@@ -21,6 +21,7 @@ from protos.serving_pb2 import (
     ModelVersionStatus,
     SignatureDefMap,
 )
+from shared.admission import Admission
 from shared.errors import (
     DeadlineExceeded,
     MessageTooLarge,
@@ -73,11 +74,14 @@ class Calls(Protocol):
 class Model:
     """Calls one service as a model with one input and one output."""
 
-    def __init__(self, service: ServiceSettings, limits: Limits, calls: Calls, scorer: Scorer) -> None:
+    def __init__(
+        self, service: ServiceSettings, limits: Limits, calls: Calls, scorer: Scorer, admission: Admission
+    ) -> None:
         self._service = service
         self._limits = limits
         self._calls = calls
         self._scorer = scorer
+        self._admission = admission
         self._names = labels.load(service.labels)
         self._answers = AnswerReader(service.output_name)
         self._default = self._requests_for(Selector())
@@ -88,6 +92,7 @@ class Model:
         Raises:
             TensorRefused: the tensor, or the signature that was asked for, does not fit the model.
             VersionUnknown: the version that was asked for is not there.
+            Overloaded: too many images are under way.
             DeadlineExceeded: the call's deadline passed.
             GatewayError: any other cause; of several images the first one's, with the member ``index``.
         """
@@ -160,10 +165,11 @@ class Model:
         size = len(content) // rows
         together = self._rows_in_a_message(requests, shape, size)
         outputs = []
-        for start in range(0, rows, together):
-            count = min(together, rows - start)
-            request = requests.floats((count, *shape), content[start * size : (start + count) * size])
-            outputs.append(self._answers.output(await self._calls.predict(request, call), count))
+        with self._admission.place(rows, call):
+            for start in range(0, rows, together):
+                count = min(together, rows - start)
+                request = requests.floats((count, *shape), content[start * size : (start + count) * size])
+                outputs.append(self._answers.output(await self._calls.predict(request, call), count))
         return _joined(outputs)
 
     def _rows_in_a_message(self, requests: RequestTemplate, shape: tuple[int, ...], size: int) -> int:

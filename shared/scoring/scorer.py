@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shared.admission import Admission
 from shared.errors import DeadlineExceeded, GatewayError, ImageTooLarge, ServiceRejected, TooManyImages
 from shared.scoring import images, labels, tensors
 from shared.scoring.types import Prediction, Ranking, Upload
@@ -40,10 +41,22 @@ class _Job[T]:
 
 
 class Scorer:
-    """Scores with one service; ``predict`` sends a serialized PredictRequest and returns the serialized answer."""
+    """Scores with one service.
 
-    def __init__(self, service: ServiceSettings, limits: Limits, predict: Predict, executor: Executor) -> None:
+    ``predict`` sends a serialized PredictRequest and returns the serialized answer; ``executor`` has the threads that
+    decode; ``admission`` decides what is let in.
+    """
+
+    def __init__(
+        self,
+        service: ServiceSettings,
+        limits: Limits,
+        predict: Predict,
+        executor: Executor,
+        admission: Admission,
+    ) -> None:
         self._service = service
+        self._admission = admission
         self._limits = limits
         self._predict = predict
         self._executor = executor
@@ -57,6 +70,7 @@ class Scorer:
         """Score the images, in their order; all or none.
 
         Raises:
+            Overloaded: too many images are under way.
             DeadlineExceeded: the call's deadline passed.
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
@@ -78,9 +92,10 @@ class Scorer:
     async def _each[T](self, uploads: Sequence[Upload], job: _Job[T]) -> list[T]:
         self._check(uploads)
         try:
-            if len(uploads) == 1:
-                return [await self._one(uploads[0], job)]
-            return await self._all(uploads, job)
+            with self._admission.place(len(uploads), job.call):
+                if len(uploads) == 1:
+                    return [await self._one(uploads[0], job)]
+                return await self._all(uploads, job)
         except TimeoutError:
             raise DeadlineExceeded(f"The deadline passed while {DOING[job.call.timings.latest]}.") from None
 

@@ -17,7 +17,7 @@ from devstack.fpga import Endpoint, KeyPair, Keys, Service
 from devstack.fpga.faults import Faults, FaultSwitch
 from functions.answers import answered
 from tests.faults.documented import documents
-from tests.faults.lab import PICTURE, Lab, until
+from tests.faults.lab import PICTURE, Lab, score, until
 from tests.shared.fpga.conftest import KEYS, StartService
 
 # Far more than any deadline here, and less than the service's own of ten seconds: whether a wait ends, not how fast.
@@ -228,6 +228,68 @@ async def test_a_service_that_fails(
 
     assert answer.status == status
     assert documents(slug, answer.json)
+
+
+async def test_more_than_may_be_under_way(lab: Lab, start: StartService, issued: Issued) -> None:
+    faults = FaultSwitch(Faults(hang=True))
+    service = await start(faults=faults)
+    lab.serve(service, issued, SERVICE__CATS__DEADLINE_MS="3000")
+    under_way = [asyncio.create_task(lab.score()) for _ in range(64)]
+    async with asyncio.timeout(5):
+        while len(service.recorder.calls) < 64:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+    answer = await lab.score()
+
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert documents("overloaded", answer.json)
+    assert not any(task.done() for task in under_way), "it did not wait for the others"
+    # Those end by their deadline, and leave room for the next.
+    assert {one.status for one in await asyncio.gather(*under_way)} == {504}
+    faults.set(Faults())
+    assert (await lab.score()).status == 200
+
+
+async def test_a_client_that_goes_away_leaves_its_place(lab: Lab, start: StartService, issued: Issued) -> None:
+    faults = FaultSwitch(Faults(hang=True))
+    service = await start(faults=faults)
+    lab.serve(service, issued, SERVICE__CATS__MAX_CONCURRENCY="1")
+    gone = asyncio.create_task(lab.score())
+    async with asyncio.timeout(5):
+        while not service.recorder.calls:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    assert (await lab.score()).problem == "overloaded"
+
+    gone.cancel()
+    await asyncio.wait({gone})
+    faults.set(Faults())
+
+    assert (await lab.score()).status == 200
+
+
+async def test_a_service_that_is_full_keeps_none_from_another(lab: Lab, start: StartService, issued: Issued) -> None:
+    faults = FaultSwitch(Faults(hang=True))
+    slow, quick = await start(faults=faults), await start()
+    lab.serve(
+        slow,
+        issued,
+        SERVICES="cats,dogs",
+        SERVICE__CATS__MAX_CONCURRENCY="1",
+        SERVICE__DOGS__ADDRESS="localhost",
+        SERVICE__DOGS__PORT=str(quick.port),
+        SERVICE__DOGS__PRIMARY_KEY_SECRET="cats-primary-key",
+        SERVICE__DOGS__SECONDARY_KEY_SECRET="cats-secondary-key",
+        SERVICE__DOGS__PINS_SECRET="cats-pins",
+    )
+    waiting = asyncio.create_task(lab.score())
+    async with asyncio.timeout(5):
+        while not slow.recorder.calls:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+    assert (await lab.score()).problem == "overloaded"
+    assert (await score(PICTURE, "image/jpeg", service="dogs")).status == 200
+    waiting.cancel()
+    await asyncio.wait({waiting})
 
 
 async def test_a_service_that_knows_no_such_model(lab: Lab, start: StartService, issued: Issued) -> None:

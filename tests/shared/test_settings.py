@@ -59,6 +59,7 @@ def test_every_part_of_a_service_can_be_set() -> None:
             "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
             "SERVICE__BIG_CATS__MAX_MESSAGE_BYTES": "8388608",
             "SERVICE__BIG_CATS__DEADLINE_MS": "2500",
+            "SERVICE__BIG_CATS__MAX_CONCURRENCY": "8",
         }
     ).services["big-cats"]
 
@@ -90,6 +91,7 @@ def test_every_part_of_a_service_can_be_set() -> None:
         "labels": "labels/cats.txt",
         "max_message_bytes": 8 * 1024 * 1024,
         "deadline_seconds": 2.5,
+        "max_concurrency": 8,
     }
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from benchmarks.photographs import file, lying, plain
 from protos.serving_pb2 import PredictRequest, PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
+from shared.admission import Admission
 from shared.errors import DamagedImage
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Ranking, Upload
@@ -47,7 +48,7 @@ async def sent(data: bytes, threads: Threads, **settings: Any) -> PredictRequest
         tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=(0.5, 0.5))
         return PredictResponse(outputs={"output_alias": tensor}).SerializeToString()
 
-    scorer = Scorer(ServiceSettings("cats", "x", **settings), Limits(), predict, threads)
+    scorer = Scorer(ServiceSettings("cats", "x", **settings), Limits(), predict, threads, Admission(64, 10))
     await scorer.score([Upload("photo", data)], Ranking(), Call("request", time.monotonic() + 10))
     [request] = requests
     assert len(request) <= settings.get("max_message_bytes", 4 * 1024 * 1024)

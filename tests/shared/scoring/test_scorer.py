@@ -12,6 +12,7 @@ from PIL import Image
 
 from protos.serving_pb2 import PredictRequest, PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
+from shared.admission import Admission
 from shared.errors import DamagedImage, ImageTooLarge, ServiceFailed, ServiceRejected, TooManyImages, UnsupportedImage
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Ranking, Upload
@@ -56,7 +57,7 @@ def scorer() -> Iterator[MakeScorer]:
 
         def make(predict: Predict, limits: Limits | None = None, **service: object) -> Scorer:
             settings = ServiceSettings("cats", "x", **service)  # type: ignore[arg-type]
-            return Scorer(settings, limits or Limits(), predict, executor)
+            return Scorer(settings, limits or Limits(), predict, executor, Admission(64, 10))
 
         yield make
 
