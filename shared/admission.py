@@ -4,11 +4,16 @@ A service that scores one image after the other answers no faster for having mor
 as many under way as the service needs to be busy all the time, and refuses the rest within a moment, while whoever sent
 it can still do something else. There is no queue here: what was let in is being prepared, or is on its way.
 
-The bound moves between one and the service's MAX_CONCURRENCY: it shrinks while answers take too long of the service's
-deadline, as they do when many workers share the service, and grows back while they come in time (additive increase,
-multiplicative decrease). A request that has less time left than the ones before it needed is refused as well.
+The bound moves, as a connection's window does (RFC 5681). It doubles with each round of answers until something is too
+long under way, and is cut then; from there on it grows by one a round, for as long as it is made use of. An answer is
+too long under way after a tenth of the service's deadline: no fixed number does for one worker before a service and for
+a thousand, but from the time that an answer takes each of a thousand can tell. A service that is slow by nature is
+given twice the least time that it was seen to take, up to half of the deadline. docs/scale.md has the figures.
+
+A request that has less time left than the ones before it needed is refused as well.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +21,12 @@ from contextlib import contextmanager
 from shared.errors import DeadlineExceeded, Overloaded, ServiceBusy
 from shared.telemetry import Call
 
-# The bound shrinks when an answer takes longer than this share of the service's deadline.
-PATIENCE = 0.25
-# What becomes of the bound then; and for how many answers in time it grows by one.
-SHRINK = 0.9
+# The bound at first: more than one request may hold, and than it takes to keep the service busy.
+FIRST = 32
+# How long an answer may be under way: a share of the deadline, or so many times the least that was seen, up to a share.
+SHARE, TIMES, LARGEST_SHARE = 0.1, 2.0, 0.5
+# What is left of the bound when an answer was too long under way; when there was none.
+CUT, CUT_HARD = 0.75, 0.5
 # How much the latest answer counts in the pace: a service that recovers is believed sooner than one that slows down.
 FASTER, SLOWER = 0.5, 0.1
 
@@ -30,20 +37,24 @@ class Admission:
     ``ceiling`` is how many may be under way at most, ``deadline`` the service's own in seconds.
     """
 
-    # _places  images that were let in and have not left
-    # _calls   those of them that the service is scoring
-    # _bound   how many places there are now, from 1 to the ceiling
-    # _pace    seconds that a call takes for each one that is with the service; 0 while unknown
-    # _shrunk  when the bound last shrank: calls that began before then have nothing new to say
+    # _places   images that were let in and have not left
+    # _calls    those of them that are with the service
+    # _bound    how many places there are now, from 1 to the ceiling
+    # _growing  whether the bound still doubles: until it is cut for the first time
+    # _cut_at   when the bound was last cut: calls that began before then have nothing new to say
+    # _least    the least seconds that an answer took
+    # _pace     seconds that an answer takes for each call that is with the service; 0 while unknown
 
     def __init__(self, ceiling: int, deadline: float) -> None:
         self._ceiling = float(ceiling)
-        self._slow = deadline * PATIENCE
+        self._deadline = deadline
         self._places = 0
         self._calls = 0
-        self._bound = self._ceiling
+        self._bound = min(float(FIRST), self._ceiling)
+        self._growing = True
+        self._cut_at = -math.inf
+        self._least = math.inf
         self._pace = 0.0
-        self._shrunk = 0.0
 
     @contextmanager
     def place(self, images: int, call: Call) -> Iterator[None]:
@@ -56,9 +67,9 @@ class Admission:
             Overloaded: there is no room, or the request could not be answered within its deadline.
         """
         wanted = self._places + images
-        if self._places and wanted > self._bound:
+        if self._places and wanted > int(self._bound):
             raise Overloaded(
-                f"Images under way to the service: {self._places}, of {self._bound:.0f} at most.", retry_after=1
+                f"Images under way to the service: {self._places}, of {int(self._bound)} at most.", retry_after=1
             )
         if self._places and wanted * self._pace > call.remaining:
             raise Overloaded(
@@ -83,9 +94,13 @@ class Admission:
         calls, began = self._calls, time.monotonic()
         try:
             yield
-        except (DeadlineExceeded, ServiceBusy) as error:
-            if isinstance(error, ServiceBusy) or time.monotonic() - began > self._slow:
-                self._shrink(began)
+        except DeadlineExceeded:
+            # Where a client allowed less time than is usual, that says nothing of the service.
+            if time.monotonic() - began > self._too_long():
+                self._cut(began, CUT_HARD)
+            raise
+        except ServiceBusy:
+            self._cut(began, CUT_HARD)
             raise
         else:
             self._learn(began, calls)
@@ -95,17 +110,23 @@ class Admission:
     def __repr__(self) -> str:
         return f"<Admission {self._places} of {self._bound:.1f} places, {self._calls} calls, {self._pace:.4f} s each>"
 
+    def _too_long(self) -> float:
+        return max(SHARE * self._deadline, min(TIMES * self._least, LARGEST_SHARE * self._deadline))
+
     def _learn(self, began: float, calls: int) -> None:
         seconds = time.monotonic() - began
+        self._least = min(self._least, seconds)
         pace = seconds / calls
         weight = FASTER if pace < self._pace else SLOWER
         self._pace = self._pace + weight * (pace - self._pace) if self._pace else pace
-        if seconds > self._slow:
-            self._shrink(began)
-        elif self._bound < self._ceiling:
-            self._bound = min(self._ceiling, self._bound + 1 / self._bound)
+        if seconds > self._too_long():
+            self._cut(began, CUT)
+        elif 2 * self._places >= self._bound:
+            self._bound = min(self._ceiling, self._bound + (1 if self._growing else 1 / self._bound))
 
-    def _shrink(self, began: float) -> None:
-        if began >= self._shrunk:
-            self._bound = max(1.0, self._bound * SHRINK)
-            self._shrunk = time.monotonic()
+    def _cut(self, began: float, left: float) -> None:
+        """Once for all that were under way together, and from what was: the bound may never have been used."""
+        if began >= self._cut_at:
+            self._bound = max(1.0, min(self._bound, self._places) * left)
+            self._growing = False
+            self._cut_at = time.monotonic()

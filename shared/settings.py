@@ -101,13 +101,18 @@ class ServiceSettings:
     # What the service takes in one message: gRPC's own default, which serving programs rarely raise.
     max_message_bytes: int = 4 * 1024 * 1024
     deadline_seconds: float = 10.0
-    # How many images a worker has under way to the service at most; what comes beyond is refused.
+    # How many images a worker has under way to each of the addresses at most; what comes beyond is refused.
     max_concurrency: int = 64
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
         """The names, or IP addresses, that the service's certificate must be for."""
-        return (self.tls_name,) if self.tls_name else tuple(part.strip() for part in self.address.split(","))
+        return (self.tls_name,) if self.tls_name else self.addresses
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Host names or IP addresses, one or several."""
+        return tuple(part.strip() for part in self.address.split(","))
 
     def __repr__(self) -> str:
         return f"<ServiceSettings {self.name}>"

@@ -72,8 +72,7 @@ class Endpoint:
     @classmethod
     def of(cls, service: ServiceSettings) -> "Endpoint":
         """An address is a host name, an IP address, or several IPv4 addresses with commas (tried in turn)."""
-        addresses = [part.strip() for part in service.address.split(",")]
-        hosts = [f"[{one}]:{service.port}" if ":" in one else f"{one}:{service.port}" for one in addresses]
+        hosts = [f"[{one}]:{service.port}" if ":" in one else f"{one}:{service.port}" for one in service.addresses]
         several = len(hosts) > 1
         target = f"ipv4:{','.join(hosts)}" if several else f"dns:///{hosts[0]}"
         return cls(target, service.tls is Tls.REQUIRED, service.tls_name, several)

@@ -35,7 +35,7 @@ class Predictor:
 
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
-        self.admission = Admission(service.max_concurrency, service.deadline_seconds)
+        self.admission = Admission(service.max_concurrency * len(service.addresses), service.deadline_seconds)
         self._slot = ChannelSlot(Endpoint.of(service))
         self._budget = RetryBudget()
         self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
@@ -111,7 +111,6 @@ class Predictor:
                     untrusted = why
                     await self._trusted(why, tries, credentials, call)
                 elif isinstance(why, ServiceUnreachable):
-                    # Of a name with several addresses gRPC tells the last failure alone, which may hide the other.
                     await self._recovered(untrusted or why, tries, credentials, call)
                 else:
                     raise why from error
@@ -179,50 +178,61 @@ class Predictor:
         return patience(now=now, down_since=self._down_since, remaining=call.remaining)
 
     async def _recovered(self, error: GatewayError, tries: int, credentials: Credentials | None, call: Call) -> None:
-        """Wait until the service may be back.
+        """Wait until the service may be back; later, when nothing is waited for any more, look for newer pins alone.
+
+        Of a name with several addresses gRPC tells the last failure alone: behind a connection that one of them refused
+        there may be another's certificate that is not trusted.
 
         Raises:
             GatewayError: ``error``, where it is not worth while to wait, or the service did not come back.
         """
         seconds = self._patience(call)
-        if seconds <= 0 or not self._budget.spend():
+        if seconds <= 0:
+            if credentials is not None and await self._renewed(await self._newer(credentials, call), call):
+                return
+            raise error
+        if not self._budget.spend():
             raise error
         with call.timings.measure(WAIT):
             back = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await asyncio.sleep(backoff(tries))
-                    back = await self._reconnected(credentials)
+                    await self._reconnected(credentials)
+                    back = True
         if not back:
             raise error
 
-    async def _reconnected(self, used: Credentials | None) -> bool:
+    async def _reconnected(self, used: Credentials | None) -> None:
         """Wait for the connection, and at the same time for one with newer pins, which may be what it lacks."""
-        ways = [asyncio.create_task(self._connected(_pins(used)))]
+        ways = [asyncio.create_task(self._connected(used))]
         if used is not None:
             ways.append(asyncio.create_task(self._replaced(used)))
         try:
-            for way in asyncio.as_completed(ways):
-                if await way:
-                    return True
-            return False
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in done:
+                way.result()
         finally:
             for task in ways:
                 task.cancel()
             await asyncio.wait(ways)
 
-    async def _connected(self, pins: Pins | None) -> bool:
-        with self._slot.lease(pins) as channel:
-            return await channel.connected(CONNECT_SECONDS, patiently=True)
+    async def _connected(self, used: Credentials | None) -> None:
+        """Wait for the live channel, whichever that is: while one is waited for, another may take its place."""
+        while True:
+            newest = used if self.credentials is None else self.credentials.latest()
+            with self._slot.lease(_pins(newest)) as channel:
+                if await channel.connected(BACKOFF_LAST, patiently=True):
+                    return
 
-    async def _replaced(self, used: Credentials) -> bool:
-        """Whether a channel with newer pins has taken the live one's place; False where there are none."""
-        fresh = await self._newest(used)
-        if self._slot.is_for(fresh.pins):
-            return False
-        while not await self._slot.renew(fresh.pins):  # noqa: ASYNC110 - nothing tells when another try may connect
+    async def _replaced(self, used: Credentials) -> None:
+        """Look for newer pins, again and again, until a channel with them has taken the live one's place."""
+        fresh = used
+        while True:
+            fresh = await self._newest(fresh)
+            if not self._slot.is_for(fresh.pins) and await self._slot.renew(fresh.pins):
+                return
             await asyncio.sleep(BACKOFF_LAST)
-        return True
 
     async def _trusted(self, error: GatewayError, tries: int, used: Credentials, call: Call) -> None:
         """Look for newer pins, with which the service's certificate may be trusted, and connect with them.
@@ -234,20 +244,23 @@ class Predictor:
             GatewayError: ``error``, where it is not.
         """
         seconds = self._patience(call)
-        fresh = await self._newer(used, call)
+        if await self._renewed(await self._newer(used, call), call):
+            return
+        if seconds <= 0:
+            raise error
         with call.timings.measure(WAIT):
-            if not self._slot.is_for(fresh.pins) and await self._renewed(fresh.pins, call.remaining):
-                return
-            if seconds <= 0:
-                raise error
             await asyncio.sleep(min(backoff(tries), seconds))
 
-    async def _renewed(self, pins: Pins, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                return await self._slot.renew(pins)
-        except TimeoutError:
+    async def _renewed(self, fresh: Credentials, call: Call) -> bool:
+        """Whether a channel with those pins has taken the live one's place; False where that has them already."""
+        if self._slot.is_for(fresh.pins):
             return False
+        with call.timings.measure(WAIT):
+            try:
+                async with call.in_time():
+                    return await self._slot.renew(fresh.pins)
+            except TimeoutError:
+                return False
 
     async def _newest(self, used: Credentials) -> Credentials:
         return used if self.credentials is None else await self.credentials.newer_than(used)

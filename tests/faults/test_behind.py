@@ -234,9 +234,9 @@ async def test_more_than_may_be_under_way(lab: Lab, start: StartService, issued:
     faults = FaultSwitch(Faults(hang=True))
     service = await start(faults=faults)
     lab.serve(service, issued, SERVICE__CATS__DEADLINE_MS="3000")
-    under_way = [asyncio.create_task(lab.score()) for _ in range(64)]
+    under_way = [asyncio.create_task(lab.score()) for _ in range(32)]
     async with asyncio.timeout(5):
-        while len(service.recorder.calls) < 64:  # noqa: ASYNC110 - nothing tells of it
+        while len(service.recorder.calls) < 32:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
     answer = await lab.score()

@@ -2,10 +2,10 @@
 
 import time
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 
 import pytest
 
-from shared import admission
 from shared.admission import Admission
 from shared.errors import DeadlineExceeded, GatewayError, Overloaded, ServiceBusy, ServiceFailed
 from shared.telemetry import Call
@@ -63,10 +63,15 @@ def door() -> Admission:
 
 @pytest.fixture
 def calls(door: Admission) -> Calls:
-    return Calls(door)
+    """Of a service that was seen to answer at once."""
+    made = Calls(door)
+    made.begin()
+    made.end()
+    return made
 
 
-SLOW = 10 * admission.PATIENCE + 0.1
+# With a deadline of ten seconds.
+IN_TIME, TOO_LONG = 0.9, 1.1
 
 
 def test_places_are_given_up_to_the_ceiling_and_come_back() -> None:
@@ -100,88 +105,149 @@ def test_a_place_comes_back_from_whatever_fails() -> None:
         pass
 
 
-def test_answers_that_take_too_long_of_the_deadline_make_it_tighter_once_for_all_that_were_under_way(
-    door: Admission, calls: Calls, clock: Clock
-) -> None:
-    calls.begin(8)
-    clock.now += SLOW
-    calls.end_all()
-    assert bound(door) == round(8 * admission.SHRINK, 1)
-
-    calls.begin(8)
-    clock.now += SLOW
-    calls.end_all()
-    assert bound(door) == round(8 * admission.SHRINK**2, 1)
-
-
-def test_answers_in_time_widen_it_again_up_to_the_ceiling(door: Admission, calls: Calls, clock: Clock) -> None:
-    for _ in range(100):
-        calls.begin()
-        clock.now += SLOW
-        calls.end()
-    assert bound(door) == 1
+def test_it_begins_with_as_much_as_one_request_may_hold_and_doubles_while_that_is_used(clock: Clock) -> None:
+    door = Admission(200, 10)
+    calls = Calls(door)
+    bounds = [bound(door)]
 
     for _ in range(3):
-        calls.begin()
-        calls.end()
-    assert 2 < bound(door) < 3
+        with door.place(int(bounds[-1]), call()):
+            calls.begin(int(bounds[-1]))
+            clock.now += IN_TIME
+            calls.end_all()
+        bounds.append(bound(door))
+
+    assert bounds == [32, 64, 128, 200]
+
+
+def test_it_does_not_grow_while_it_is_not_used() -> None:
+    door = Admission(64, 10)
+    calls = Calls(door)
+
     for _ in range(100):
+        with door.place(1, call()):
+            calls.begin()
+            calls.end()
+
+    assert bound(door) == 32
+
+
+def test_answers_that_were_too_long_under_way_cut_what_is_under_way_once(
+    door: Admission, calls: Calls, clock: Clock
+) -> None:
+    with door.place(4, call()):
+        calls.begin(4)
+        clock.now += TOO_LONG
+        calls.end_all()
+    assert bound(door) == 3
+
+    with door.place(3, call()):
+        calls.begin(3)
+        clock.now += TOO_LONG
+        calls.end_all()
+    assert bound(door) == 2.2
+
+
+def test_after_a_cut_it_grows_by_one_a_round(door: Admission, calls: Calls, clock: Clock) -> None:
+    with door.place(1, call()):
         calls.begin()
+        clock.now += TOO_LONG
         calls.end()
+    bounds = [bound(door)]
+
+    for _ in range(12):
+        with door.place(int(bounds[-1]), call()):
+            calls.begin(int(bounds[-1]))
+            calls.end_all()
+        bounds.append(bound(door))
+
+    assert bounds[:3] == [1, 2, 2.9]
+    assert all(0 <= later - earlier <= 1 for earlier, later in pairwise(bounds))
+    assert bounds[-1] == 8
+
+
+def test_a_service_that_is_slow_by_nature_is_given_twice_its_time(door: Admission, clock: Clock) -> None:
+    calls = Calls(door)
+    for seconds in (2, 3.9):
+        with door.place(8, call()):
+            calls.begin(8)
+            clock.now += seconds
+            calls.end_all()
     assert bound(door) == 8
 
+    with door.place(8, call()):
+        calls.begin(8)
+        clock.now += 4.1
+        calls.end_all()
+    assert bound(door) == 6
 
-def test_a_service_that_says_it_is_busy_makes_it_tighter(door: Admission, calls: Calls) -> None:
-    calls.begin()
-    calls.end(ServiceBusy("no room"))
 
-    assert bound(door) < 8
+def test_one_that_is_met_while_it_is_overloaded_is_not_taken_for_slow_by_nature(door: Admission, clock: Clock) -> None:
+    calls = Calls(door)
+    for _ in range(3):
+        with door.place(4, call()):
+            calls.begin(4)
+            clock.now += 5.1
+            calls.end_all()
+
+    assert bound(door) < 3
+
+
+def test_a_service_that_says_it_is_busy_has_it_halved(door: Admission, calls: Calls) -> None:
+    with door.place(8, call()):
+        calls.begin()
+        calls.end(ServiceBusy("no room"))
+
+    assert bound(door) == 4
 
 
 def test_a_deadline_that_a_client_made_short_says_nothing_of_the_service(
     door: Admission, calls: Calls, clock: Clock
 ) -> None:
-    calls.begin()
-    clock.now += 0.05
-    calls.end(DeadlineExceeded("too late"))
-    assert bound(door) == 8
+    with door.place(8, call()):
+        calls.begin()
+        clock.now += IN_TIME
+        calls.end(DeadlineExceeded("too late"))
+        assert bound(door) == 8
 
-    calls.begin()
-    clock.now += SLOW
-    calls.end(DeadlineExceeded("too late"))
-    assert bound(door) < 8
+        calls.begin()
+        clock.now += TOO_LONG
+        calls.end(DeadlineExceeded("too late"))
+        assert bound(door) == 4
 
 
 def test_other_failures_say_nothing_of_the_load(door: Admission, calls: Calls, clock: Clock) -> None:
-    calls.begin()
-    clock.now += SLOW
-    calls.end(ServiceFailed("broken"))
+    with door.place(8, call()):
+        calls.begin()
+        clock.now += TOO_LONG
+        calls.end(ServiceFailed("broken"))
 
     assert bound(door) == 8
 
 
 def test_a_request_that_could_not_be_answered_in_time_is_refused(door: Admission, calls: Calls, clock: Clock) -> None:
     calls.begin(4)
-    clock.now += 2
-    calls.end_all()  # half a second and more for each that is under way
+    clock.now += 0.8
+    calls.end_all()  # a fifth of a second and more for each that is under way
 
     with door.place(3, call()):
-        with door.place(1, call(5)):
+        with door.place(1, call(2)):
             pass
-        with pytest.raises(Overloaded, match="leave no time"), door.place(1, call(1)):
+        with pytest.raises(Overloaded, match="leave no time"), door.place(1, call(0.5)):
             pass
     with door.place(1, call(0.1)):
         pass  # alone: somebody has to find out whether it is quicker now
 
 
 def test_a_service_that_recovers_is_believed_soon(door: Admission, calls: Calls, clock: Clock) -> None:
-    calls.begin()
-    clock.now += 2
-    calls.end()
-    for _ in range(10):
+    with door.place(8, call()):
         calls.begin()
-        clock.now += 0.002
+        clock.now += 0.8
         calls.end()
+        for _ in range(10):
+            calls.begin()
+            clock.now += 0.002
+            calls.end()
 
     with door.place(4, call()), door.place(1, call(0.1)):
         pass
