@@ -99,20 +99,50 @@ def let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+class _Answer(func.HttpResponse):
+    """An answer that takes the worker half the time: with its headers as they are, instead of one by one."""
+
+    def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
+        self._body = body
+        self._status = status
+        self._headers = headers
+
+    @property
+    def status_code(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> dict[str, str]:  # type: ignore[override] # the worker reads them as a mapping
+        return self._headers
+
+    @property
+    def mimetype(self) -> str:
+        return self._headers[_TYPE]
+
+    def get_body(self) -> bytes:
+        return self._body
+
+
+# In lower case, as the worker looks for it.
+_TYPE = "content-type"
+
+
 def _answer(
     body: Mapping[str, object], mimetype: str, status: int, headers: Mapping[str, str] | None
 ) -> func.HttpResponse:
-    text = _encode(body)
+    return _Answer(_encoded(body), status, {_TYPE: mimetype, **_HEADERS, **(headers or {})})
+
+
+def _encoded(body: Mapping[str, object]) -> bytes:
+    import orjson  # noqa: PLC0415 - no cold start needs it before the first answer
+
     try:
-        data = text.encode()
-    except UnicodeEncodeError:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
         # A lone surrogate, as JSON escapes can smuggle into a file's name, has no UTF-8.
-        data = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
-    return data_answer(data, mimetype, status=status, headers=headers)
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
 
-
-# Made once: json.dumps would make one for each answer.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

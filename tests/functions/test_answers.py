@@ -21,7 +21,7 @@ def test_an_answer_is_json_that_nobody_keeps_or_guesses_at() -> None:
     assert response.mimetype == "application/json"
     assert response.get_body() == '{"label":"été"}'.encode()
     assert headers(response) == {
-        "Content-Type": "application/json",
+        "content-type": "application/json",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
         "Access-Control-Expose-Headers": "Server-Timing, Retry-After",
