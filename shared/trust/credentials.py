@@ -8,7 +8,8 @@ A request never waits for Key Vault while any snapshot is at hand. The states of
     stale   due, and the last read failed: used as it is, read again after a pause; ``problem`` says why
 
 A caller whom the service refuses asks for a snapshot newer than its own: that reads at once, though not more often than
-``MIN_INTERVAL``.
+``MIN_INTERVAL``; and seldomer, where such reads go on bringing nothing new, so that a thousand workers before a service
+that refuses them all do not exhaust Key Vault, which others need too.
 """
 
 import asyncio
@@ -27,8 +28,9 @@ from shared.telemetry import log
 from shared.trust.certificates import Pins, read_pins
 from shared.trust.secrets import Secret
 
-# Between two reads that callers force, and after a first read that failed, in seconds.
-MIN_INTERVAL = 1.0
+# Between two reads that callers force, and after a first read that failed, in seconds. After so many in a row that
+# brought nothing new it doubles each time, up to the maximum.
+MIN_INTERVAL, MAX_INTERVAL, IN_VAIN = 1.0, 10.0, 3
 # Between background reads that fail; doubled each time up to the maximum, in seconds.
 RETRY_FIRST, RETRY_MAX = 2.0, 60.0
 
@@ -78,6 +80,8 @@ class CredentialCache:
     # _snapshot    the credentials in use; None while empty
     # _reading     the read under way, shared by all who wait for it
     # _refresh_at  when the next background read may start
+    # _forced      whether the read under way was forced by a caller
+    # _in_vain     how many forced reads in a row brought nothing new
     # _failed_at, _problem, _failures   the last read's failure and how many in a row; None and 0 after a success
 
     def __init__(
@@ -93,6 +97,8 @@ class CredentialCache:
         self._snapshot: Credentials | None = None
         self._reading: asyncio.Task[Credentials] | None = None
         self._refresh_at = 0.0
+        self._forced = False
+        self._in_vain = 0
         self._failed_at: float | None = None
         self._failures = 0
         self.problem: GatewayError | None = None
@@ -127,8 +133,10 @@ class CredentialCache:
         if snapshot is None or snapshot is not used:
             return snapshot or used
         last = used.read_at if self._failed_at is None else self._failed_at
-        if self._reading is None and self._clock() - last < MIN_INTERVAL:
-            return used
+        if self._reading is None:
+            if self._clock() - last < min(MIN_INTERVAL * 2 ** max(0, self._in_vain - IN_VAIN), MAX_INTERVAL):
+                return used
+            self._forced = True
         try:
             return await self._shared_read()
         except GatewayError:
@@ -169,7 +177,10 @@ class CredentialCache:
         except GatewayError as error:
             self._note_failure(error)
             raise
-        self._snapshot = snapshot
+        before, self._snapshot = self._snapshot, snapshot
+        is_new = before is None or (before.keys, before.pins) != (snapshot.keys, snapshot.pins)
+        self._in_vain = self._in_vain + 1 if self._forced and not is_new else 0
+        self._forced = False
         self._failed_at, self.problem, self._failures = None, None, 0
         # Spread out, so that many instances that started together do not stay together.
         self._refresh_at = snapshot.read_at + self._refresh_seconds * random.uniform(0.8, 1.0)  # noqa: S311 - no secret

@@ -5,7 +5,7 @@ decoding; a progressive one 36 to 72 MB, since its coefficients must all be ther
 pixel for the decoded picture, and what their decoder needs.
 """
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from shared.scoring.images import geometry
 from shared.scoring.images.colours import Colours
@@ -22,6 +22,8 @@ _TRANSPOSED = {
     8: Image.Transpose.ROTATE_90,
 }
 _BAND_ROWS = 64
+# A decoder's shrinking to squares narrower than half a pixel blurs too little to be corrected.
+_NARROW = 0.5
 
 
 def small_picture(data: bytes, short: int, max_pixels: int, *, enlarge: bool) -> Image.Image:
@@ -42,15 +44,19 @@ def small_picture(data: bytes, short: int, max_pixels: int, *, enlarge: bool) ->
         if scale == 1:
             size = image.size  # some formats tell their true size, or turn, only now
         lies = orientation(image, kind)
+        drafted = scale > 1
         rgb, scale = _flattened(image, scale, short)
-    return _turned(_resized(rgb, size, scale, short, enlarge=enlarge), lies)
+    small = _resized(rgb, size, scale, short, enlarge=enlarge)
+    if drafted:
+        small = _sharpened(small, geometry.blur(scale, size, small.size))
+    return _turned(small, lies)
 
 
 def _draft(image: Image.Image, short: int) -> int:
     """Have a JPEG decoded at a half, a quarter or an eighth of its size, where that is still enough."""
     if image.format != Format.JPEG:
         return 1
-    least = geometry.DRAFT_MARGIN * short
+    least = round(geometry.DRAFT_MARGIN * short)
     width = image.width
     drafted = image.draft(None, (least, least))
     return 1 if drafted is None else round(width / drafted[1][2])
@@ -81,6 +87,15 @@ def _resized(image: Image.Image, size: geometry.Size, scale: int, short: int, *,
     wanted = geometry.target((right - left, bottom - top), short, enlarge=enlarge)
     box = (left / scale, top / scale, right / scale, bottom / scale)
     return image.resize(wanted, Image.Resampling.BICUBIC, box)
+
+
+def _sharpened(image: Image.Image, width: float) -> Image.Image:
+    """Undo what averaging over squares has blurred; see :func:`geometry.correction`."""
+    if width <= _NARROW:
+        return image
+    c = geometry.correction(width)
+    line = (-c, 1 + 2 * c, -c)
+    return image.filter(ImageFilter.Kernel((3, 3), [down * across for down in line for across in line], scale=1))
 
 
 def _turned(image: Image.Image, lies: int) -> Image.Image:

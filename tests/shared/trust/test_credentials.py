@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -11,7 +12,15 @@ from devstack.authority import Authority
 from shared.errors import InvalidPin, SecretDisabled, SecretMissing, VaultThrottled, VaultUnreachable
 from shared.settings import ServiceSettings
 from shared.trust.certificates import Pins
-from shared.trust.credentials import MIN_INTERVAL, CredentialCache, CredentialReader, Credentials, Plan, plan
+from shared.trust.credentials import (
+    MAX_INTERVAL,
+    MIN_INTERVAL,
+    CredentialCache,
+    CredentialReader,
+    Credentials,
+    Plan,
+    plan,
+)
 from shared.trust.secrets import Secret
 
 SERVICE = ServiceSettings("cats", "x", primary_key_secret="one", secondary_key_secret="two", pins_secret="pins")
@@ -25,6 +34,7 @@ class World:
         self.now = 100.0
         self.reads = 0
         self.away = False
+        self.same = False
         self.gate: asyncio.Event | None = None
         self.cache = CredentialCache(self.read, refresh_seconds=60, clock=lambda: self.now)
 
@@ -35,7 +45,7 @@ class World:
             await self.gate.wait()
         if self.away:
             raise VaultUnreachable("Key Vault gave no answer.")
-        return Credentials((f"key-{number}",), Pins(b"", ()), started)
+        return Credentials((f"key-{1 if self.same else number}",), Pins(b"", ()), started)
 
     async def current(self) -> str:
         """The key that a request would use, after what it started has gone on."""
@@ -167,6 +177,29 @@ async def test_forced_reads_are_rate_limited() -> None:
     assert await world.cache.newer_than(used) is used
     assert await world.cache.newer_than(used) is used
     assert world.reads == 2
+
+
+async def test_forced_reads_that_bring_nothing_become_seldom_until_one_does() -> None:
+    world = World()
+    world.same = True
+    await world.cache.current()
+    times: list[float] = []
+    for _ in range(600):
+        world.now += 0.1
+        before, used = world.reads, await world.cache.current()
+        await world.cache.newer_than(used)
+        if world.reads > before:
+            times.append(world.now)
+    pauses = [round(later - earlier) for earlier, later in pairwise(times)]
+    assert pauses[:8] == [1, 1, 1, 2, 4, 8, 10, 10]
+
+    world.same = False
+    world.now += MAX_INTERVAL
+    await world.cache.newer_than(await world.cache.current())
+    world.now += MIN_INTERVAL
+    before = world.reads
+    await world.cache.newer_than(await world.cache.current())
+    assert world.reads == before + 1
 
 
 async def test_a_caller_who_gives_up_does_not_take_the_read_away_from_the_others() -> None:
