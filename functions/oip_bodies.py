@@ -130,8 +130,8 @@ def _wanted(document: Mapping[str, Any], output_name: str) -> tuple[bool, int]:
     if not isinstance(one, dict) or name != output_name:
         raise TensorRefused(f"'outputs' names {_shown(name)}; {output_name!r} is the only output.")
     parameters = _parameters(one)
-    classes = parameters.get("classification", 0)
-    if type(classes) is not int or not 0 <= classes < _MAX_SIZE:
+    classes = _size(parameters.get("classification", 0))
+    if classes is None:
         raise TensorRefused("'classification' is not a whole number of classes.")
     return _flag(parameters, "binary_data", default=binary), classes
 
@@ -169,7 +169,7 @@ def _content(
         return listed
     if listed is not None:
         raise TensorRefused(f"Input {input_name!r} has both 'data' and 'binary_data_size'.")
-    if type(size) is not int or size != len(data):
+    if _size(size) != len(data):
         raise TensorRefused(
             f"Input {input_name!r} has a 'binary_data_size' of {_shown(size)}; {len(data)} bytes follow the JSON."
         )
@@ -218,9 +218,17 @@ def _shape(one: Mapping[str, Any], input_name: str) -> tuple[int, ...]:
     shape = one.get("shape")
     if not isinstance(shape, list) or not 1 <= len(shape) <= _MAX_RANK:
         raise TensorRefused(f"Input {input_name!r} has no 'shape', a list of sizes.")
-    if not all(type(size) is int and 0 <= size < _MAX_SIZE for size in shape):
+    sizes = [_size(value) for value in shape]
+    if None in sizes:
         raise TensorRefused(f"Input {input_name!r} has a 'shape' with something else in it than sizes.")
-    return tuple(shape)
+    return tuple(size for size in sizes if size is not None)
+
+
+def _size(value: object) -> int | None:
+    """A whole number from 0 in 63 bits, or nothing; ``3.0`` is one too, as in JSON Schema (Core, section 4.2.3)."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value < _MAX_SIZE else None
 
 
 def _check_length(found: int, expected: int, shape: Sequence[int], input_name: str) -> None:

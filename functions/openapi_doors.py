@@ -18,7 +18,7 @@ from functions.openapi_operations import (
     operation,
     with_head,
 )
-from functions.openapi_schemas import BYTES, Json, schema
+from functions.openapi_schemas import BYTES, PICTURE, Json, schema
 
 TF, OIP = "TensorFlow Serving", "Open Inference Protocol"
 
@@ -57,9 +57,9 @@ def _refusals(kinds: problems.Problems, *own: Mapping[int, str]) -> dict[str, Js
 # --- TensorFlow Serving -------------------------------------------------------------------------------------------
 
 _TF_PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "": ("", ("model",)),
-    "_version": ("/versions/{version}", ("model", "version")),
-    "_label": ("/labels/{label}", ("model", "label")),
+    "": ("", ("tf-model",)),
+    "_version": ("/versions/{version}", ("tf-model", "version")),
+    "_label": ("/labels/{label}", ("tf-model", "label")),
 }
 _STATUS = {
     "model_version_status": [
@@ -97,8 +97,8 @@ def _tf_question(name: str, summary: str, place: Iterable[str], content: Json) -
 
 
 def _tf_predict(name: str, place: Iterable[str]) -> Json:
-    rows = {"instances": [{"b64": "/9j/4AAQSkZJRg..."}]}
-    columns = {"signature_name": "serving_default", "inputs": [{"b64": "/9j/4AAQSkZJRg..."}]}
+    rows = {"instances": [{"b64": PICTURE}]}
+    columns = {"signature_name": "serving_default", "inputs": [{"b64": PICTURE}]}
     return operation(
         name,
         "The model's output for images or tensors.",
@@ -134,7 +134,7 @@ _INFER = {
             "datatype": "BYTES",
             "shape": [1],
             "parameters": {"content_type": "base64"},
-            "data": ["/9j/4AAQSkZJRg..."],
+            "data": [PICTURE],
         }
     ],
     "outputs": [{"name": "output_alias", "parameters": {"classification": 3}}],

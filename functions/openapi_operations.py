@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from functions import openapi_problems as problems
-from functions.openapi_schemas import BYTES, REQUEST_ID, Json, ref, schema
+from functions.openapi_schemas import BYTES, PICTURE, REQUEST_ID, Json, ref, schema
 
 # The media types of what a body or an answer holds.
 JSON = "application/json"
@@ -18,8 +18,6 @@ CALL = ("timeout", "traceparent", "tracestate")
 TIMING = ("Server-Timing",)
 
 _REFUSED_BY_HOST: Json = {"description": "The key is missing or wrong. From the Functions host; the body is empty."}
-
-_PICTURE = "/9j/4AAQSkZJRgABAQAAAQABAAD..."
 
 
 def operation(
@@ -138,7 +136,7 @@ def _upload() -> Json:
         "minProperties": 1,
         "description": "Every part is a file, whatever its name; the answer calls the image by its file name.",
     }
-    listed = {"images": [{"name": "cat.jpg", "b64": _PICTURE}, {"b64": "data:image/jpeg;base64," + _PICTURE}]}
+    listed = {"images": [{"name": "point.png", "b64": PICTURE}, {"b64": "data:image/png;base64," + PICTURE}]}
     return {
         "required": True,
         "description": "With a Content-Length: a chunked body does not reach the gateway.",

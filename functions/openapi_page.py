@@ -5,7 +5,7 @@ it by themselves (https://html.spec.whatwg.org/multipage/interaction.html#ancest
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -140,7 +140,7 @@ def _content(content: Mapping[str, Json]) -> str:
 
 def _example(value: object) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return f'<pre tabindex="0" aria-label="Example"><code>{escape(text)}</code></pre>'
+    return f'<pre tabindex="0" role="group" aria-label="Example"><code>{escape(text)}</code></pre>'
 
 
 # --- Problems and schemas -------------------------------------------------------------------------------------------
@@ -241,10 +241,19 @@ def _resolved(document: Json, one: Json) -> Json:
     return found
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table, whose rows a narrow screen shows as blocks: so each cell tells its column, and all tell their roles."""
+    head = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in heads)
+    body = "".join(
+        '<tr role="row">'
+        + "".join(f'<td role="cell" data-head="{name}">{cell}</td>' for name, cell in zip(heads, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<table role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<tbody role="rowgroup">{body}</tbody></table>'
+    )
 
 
 def _slug(name: str) -> str:

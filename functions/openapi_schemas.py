@@ -9,7 +9,8 @@ from typing import Any
 type Json = dict[str, Any]
 
 REQUEST_ID = "3205e161-bfea-40af-af0d-50c9dec5a00c"
-FINGERPRINT = "9f2b6c0e1d4a7f3385b1c2d9e0a4f6b7c8d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5"
+# A picture of one point, whole: what is shown can be sent as it is.
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mOIstEAAAGyAL/eiIYzAAAAAElFTkSuQmCC"
 
 
 def ref(kind: str, name: str) -> Json:
@@ -42,6 +43,8 @@ def _or_null(one: Json) -> Json:
 
 
 BYTES: Json = {"contentMediaType": "application/octet-stream"}
+# Names in TensorFlow Serving's addresses end at either.
+_NO_SLASH_NOR_COLON = "^[^/:]+$"
 _BOOLEAN: Json = {"type": "boolean"}
 _ANY_OBJECT: Json = {"type": "object"}
 _DATE: Json = text(format="date-time")
@@ -54,8 +57,15 @@ _SCORING: Mapping[str, Json] = {
     ),
     "Image": members(
         "b64",
-        b64=text("The file in base64 (RFC 4648, section 4). What stands before a data URL's comma is passed over."),
-        name=text("What the answer is to call the image; images[0], images[1], ... where it is left out."),
+        b64=text(
+            "The file in base64 (RFC 4648, section 4). What stands before a data URL's comma is passed over.",
+            contentEncoding="base64",
+            contentMediaType="image/*",
+        ),
+        name={
+            "type": ["string", "null"],
+            "description": "What the answer is to call the image; images[0], images[1], ... where it is left out.",
+        },
     ),
     "Scores": members(
         "service model request_id predictions",
@@ -290,22 +300,33 @@ def _parameter(place: str, name: str, description: str, kind: Json, **more: Any)
     return {"name": name, "in": place, **required, "description": description, "schema": kind, **more}
 
 
-PARAMETERS: Mapping[str, Json] = {
-    "service": _parameter("path", "service", "A service's name.", text(), example="imagenet"),
-    "model": _parameter(
+def _model(pattern: str) -> Json:
+    return _parameter(
         "path",
         "model",
         "A service's name, or the name of a model that one service alone has.",
-        text(),
+        text(pattern=pattern),
         example="imagenet",
-    ),
+    )
+
+
+PARAMETERS: Mapping[str, Json] = {
+    "service": _parameter("path", "service", "A service's name.", text(), example="imagenet"),
+    "model": _model("^[^/]+$"),
+    "tf-model": _model(_NO_SLASH_NOR_COLON),
     "version": _parameter(
         "path",
         "version",
         "A version of the model, a number of 64 bits.",
         {"type": "integer", "format": "int64", "minimum": 0},
     ),
-    "label": _parameter("path", "label", "A label that the service has for a version.", text(), example="stable"),
+    "label": _parameter(
+        "path",
+        "label",
+        "A label that the service has for a version.",
+        text(pattern=_NO_SLASH_NOR_COLON),
+        example="stable",
+    ),
     "file": _parameter("path", "file", "A file of the page.", text(), example="style.css"),
     "top": _parameter(
         "query",
@@ -329,11 +350,17 @@ PARAMETERS: Mapping[str, Json] = {
     "traceparent": _parameter(
         "header",
         "traceparent",
-        "The trace that the request belongs to (W3C Trace Context); it travels on to the inference service.",
+        "The trace that the request belongs to (W3C Trace Context); it travels on to the inference service. "
+        "A malformed one is passed over.",
         text(),
         example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ),
-    "tracestate": _parameter("header", "tracestate", "Goes with traceparent.", text(maxLength=512)),
+    "tracestate": _parameter(
+        "header",
+        "tracestate",
+        "Goes with traceparent; passed over where it is malformed, or longer than 512 characters.",
+        text(),
+    ),
     "encoding": _parameter(
         "header", "Content-Encoding", "The body's compression.", text(enum=["identity", "gzip", "x-gzip", "deflate"])
     ),

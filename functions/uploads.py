@@ -83,7 +83,7 @@ def start_call(request: func.HttpRequest, context: func.Context, seconds: float)
     parent, state = _trace(context.trace_context, headers)
     return Call(
         request_id=context.invocation_id,
-        deadline=time.monotonic() + min(seconds, _timeout(headers.get("request-timeout-ms", ""))),
+        deadline=time.monotonic() + min(seconds, _timeout(headers.get("request-timeout-ms"))),
         traceparent=parent,
         tracestate=state,
     )
@@ -101,8 +101,8 @@ def _trace(hosts: Any, headers: Mapping[str, str]) -> tuple[str, str]:
     return parent, state if _TRACESTATE.fullmatch(state) else ""
 
 
-def _timeout(text: str) -> float:
-    if not text:
+def _timeout(text: str | None) -> float:
+    if text is None:
         return math.inf
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
         raise InvalidParameter(
@@ -175,7 +175,9 @@ def _json(body: bytes) -> Iterator[Upload]:
         if not isinstance(entry, dict) or not isinstance(entry.get("b64"), str):
             raise MalformedJson(f"images[{index}] has no text 'b64'.", index=index)
         name = entry.get("name")
-        yield Upload(name if isinstance(name, str) and name else f"images[{index}]", _decode(entry["b64"], index))
+        if not isinstance(name, str | None):
+            raise MalformedJson(f"images[{index}].name is no text.", index=index)
+        yield Upload(name or f"images[{index}]", _decode(entry["b64"], index))
 
 
 def _decode(text: str, index: int) -> bytes:

@@ -1,29 +1,16 @@
 """The page for everyone: by keyboard alone, by ear, on a narrow screen, in the dark."""
 
-from typing import Any
-
 import pytest
 from playwright.async_api import Page
 
 from devstack.photos import photo
+from tests.browser.access import outlined, violations
 from tests.browser.conftest import Visit, Visiting
-from tests.browser.setup import AXE, COMMAND, axe_is_there
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BROKEN = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff\xe0 and no more"}
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe-core finds against the Web Content Accessibility Guidelines, and against good practice."""
-    if not axe_is_there():
-        pytest.fail(f"axe-core is missing: run {COMMAND}")
-    # It speaks of itself where a frame's policy keeps it out; the page has no frame.
-    await page.evaluate(AXE.read_text(encoding="utf-8") + "\n;undefined")
-    found: dict[str, Any] = await page.evaluate("axe.run()")
-    assert len(found["passes"]) > 20  # it did look
-    return [f"{each['id']}: {each['help']} {[node['html'] for node in each['nodes']]}" for each in found["violations"]]
 
 
 async def show_all_states(tab: Visit) -> None:
@@ -127,9 +114,3 @@ async def focused(page: Page) -> str:
         }"""
     )
     return name
-
-
-async def outlined(page: Page) -> bool:
-    """Whether what has the focus shows it."""
-    width: str = await page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
-    return float(width.removesuffix("px")) >= 2

@@ -239,6 +239,16 @@ async def test_more_classes_than_there_are(door: Door) -> None:
     assert told["shape"] == [1, CLASSES]
 
 
+async def test_a_whole_number_may_be_written_with_a_point(door: Door) -> None:
+    parameters = {"classification": 3.0}
+    body = listed([base64.b64encode(PICTURE).decode()], [1.0], "BYTES")
+    body["inputs"][0]["parameters"] = {"content_type": "base64"}
+
+    answer = await door.post(INFER, body | {"outputs": [{"name": "output_alias", "parameters": parameters}]})
+
+    assert answer.json["outputs"][0]["shape"] == [1, 3]
+
+
 @pytest.mark.parametrize("given", ["42", "été", ""])
 async def test_the_id_comes_back(door: Door, given: str) -> None:
     body, headers = binary(elements(PICTURE), id=given)

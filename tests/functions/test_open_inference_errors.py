@@ -38,7 +38,7 @@ def with_output(name: object, **parameters: object) -> dict[str, Any]:
         (listed([], []), "no 'shape', a list of sizes"),
         (listed([1.0], [-1]), "something else in it than sizes"),
         (listed([1.0], [True]), "something else in it than sizes"),
-        (listed([1.0], [1.0]), "something else in it than sizes"),
+        (listed([1.0], [1.5]), "something else in it than sizes"),
         (listed([1.0], [2**64]), "something else in it than sizes"),
         (listed([1], [1], "INT8"), "has the datatype 'INT8'; BYTES (image files) or FP32 is expected"),
         (listed([1], [1], None), "has the datatype null; BYTES (image files) or FP32"),

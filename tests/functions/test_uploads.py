@@ -70,9 +70,10 @@ def test_a_large_file_in_a_form_arrives_whole() -> None:
 def test_json_holds_base64() -> None:
     text = base64.b64encode(b"bytes").decode()
 
-    given = document({"images": [{"b64": text}, {"b64": f"data:image/png;base64,{text}", "name": "cat.png"}]})
+    named = {"b64": f"data:image/png;base64,{text}", "name": "cat.png"}
+    given = document({"images": [{"b64": text}, named, {"b64": text, "name": None}]})
 
-    assert uploads(given) == [Upload("images[0]", b"bytes"), Upload("cat.png", b"bytes")]
+    assert uploads(given) == [Upload("images[0]", b"bytes"), Upload("cat.png", b"bytes"), Upload("images[2]", b"bytes")]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,7 @@ def test_json_holds_base64() -> None:
         (document({"images": [{"b64": "!"}]}), errors.MalformedBase64, "images[0].b64 is not base64."),
         (document({"images": [{"b64": "abc"}]}), errors.MalformedBase64, "images[0].b64 is not base64."),
         (document({"images": [{"b64": "é"}]}), errors.MalformedBase64, "images[0].b64 is not base64."),
+        (document({"images": [{"b64": "", "name": 5}]}), errors.MalformedJson, "images[0].name is no text."),
         (document({"images": [{"b64": ""}]}), errors.EmptyBody, "The file 'images[0]' is empty."),
     ],
 )
@@ -195,7 +197,7 @@ def test_a_client_can_shorten_the_deadline_and_not_lengthen_it(text: str) -> Non
     assert call.deadline - time.monotonic() <= min(2, int(text) / 1000)
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "soon", "1.5", "1e3", "٣", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "0", "-5", "soon", "1.5", "1e3", "٣", "9" * 5000])
 def test_a_timeout_out_of_its_range_is_named(text: str) -> None:
     context: Any = Context()
 
