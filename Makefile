@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS_READY := $(VENV)/.tests-ready
+BENCH_READY := $(VENV)/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint format protos clean
+.PHONY: help run test bench fuzz lint format protos clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,7 +17,10 @@ run: $(READY)  ## Start everything on loopback, score a sample photograph, keep 
 	@$(BIN)/python -m devstack up
 
 test: $(TESTS_READY)  ## Run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests
+
+bench: $(BENCH_READY)  ## Measure the gateway beside its peers (12 minutes on an idle machine), write docs/performance.md
+	@$(BIN)/python -m benchmarks
 
 fuzz: $(TESTS_READY)  ## Try ten thousand broken uploads
 	@FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
@@ -55,3 +59,8 @@ $(TESTS_READY): $(READY) tests/interop/node/package-lock.json tests/browser/pack
 	  "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))'
 	@$(BIN)/python -m tests.browser.setup
 	@touch $(TESTS_READY)
+
+# What alone draws the plots.
+$(BENCH_READY): $(READY) benchmarks/requirements-plots.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-plots.txt
+	@touch $(BENCH_READY)
