@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from shared.errors import DeadlineExceeded, Overloaded, ServiceBusy
 from shared.telemetry import Call
 
-# The bound at first: more than one request may hold, and than it takes to keep the service busy.
-FIRST = 32
+# The bound at first: as many as one request may hold, and enough to keep the service busy. More would be too many where
+# a thousand workers start before one that is overloaded.
+FIRST = 16
 # How long an answer may be under way: a share of the deadline, or so many times the least that was seen, up to a share.
 SHARE, TIMES, LARGEST_SHARE = 0.1, 2.0, 0.5
 # What is left of the bound when an answer was too long under way; when there was none.

@@ -81,7 +81,7 @@ class CredentialCache:
     # _reading     the read under way, shared by all who wait for it
     # _refresh_at  when the next background read may start
     # _forced      whether the read under way was forced by a caller
-    # _in_vain     how many forced reads in a row brought nothing new
+    # _in_vain     how many forced reads in a row failed or brought nothing new
     # _failed_at, _problem, _failures   the last read's failure and how many in a row; None and 0 after a success
 
     def __init__(
@@ -167,7 +167,7 @@ class CredentialCache:
         return self._reading
 
     def _finished(self, task: asyncio.Task[Credentials]) -> None:
-        self._reading = None
+        self._reading, self._forced = None, False
         if not task.cancelled():
             task.exception()  # looked at here, since nobody may be waiting
 
@@ -180,7 +180,6 @@ class CredentialCache:
         before, self._snapshot = self._snapshot, snapshot
         is_new = before is None or (before.keys, before.pins) != (snapshot.keys, snapshot.pins)
         self._in_vain = self._in_vain + 1 if self._forced and not is_new else 0
-        self._forced = False
         self._failed_at, self.problem, self._failures = None, None, 0
         # Spread out, so that many instances that started together do not stay together.
         self._refresh_at = snapshot.read_at + self._refresh_seconds * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
@@ -188,6 +187,8 @@ class CredentialCache:
 
     def _note_failure(self, error: GatewayError) -> None:
         now = self._clock()
+        if self._forced:
+            self._in_vain += 1
         self._refresh_at = now + min(RETRY_FIRST * 2**self._failures, RETRY_MAX)
         self._failed_at, self.problem, self._failures = now, copy.copy(error), self._failures + 1
         kept = "nothing to serve from" if self._snapshot is None else "serving from the last snapshot"

@@ -108,8 +108,8 @@ async def test_a_restart_in_mid_call_costs_nothing(lab: Lab, start: StartService
     lab.serve(service, issued)
     await lab.score()
     faults.set(Faults(delay_ms=300))
-    calls = [asyncio.create_task(lab.score()) for _ in range(20)]
-    while len(service.recorder.calls) < 21:  # noqa: ASYNC110 - nothing tells of it
+    calls = [asyncio.create_task(lab.score()) for _ in range(15)]
+    while len(service.recorder.calls) < 16:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.01)
     faults.set(Faults())
 
@@ -234,9 +234,9 @@ async def test_more_than_may_be_under_way(lab: Lab, start: StartService, issued:
     faults = FaultSwitch(Faults(hang=True))
     service = await start(faults=faults)
     lab.serve(service, issued, SERVICE__CATS__DEADLINE_MS="3000")
-    under_way = [asyncio.create_task(lab.score()) for _ in range(32)]
+    under_way = [asyncio.create_task(lab.score()) for _ in range(16)]
     async with asyncio.timeout(5):
-        while len(service.recorder.calls) < 32:  # noqa: ASYNC110 - nothing tells of it
+        while len(service.recorder.calls) < 16:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
     answer = await lab.score()

@@ -106,7 +106,7 @@ def test_a_place_comes_back_from_whatever_fails() -> None:
 
 
 def test_it_begins_with_as_much_as_one_request_may_hold_and_doubles_while_that_is_used(clock: Clock) -> None:
-    door = Admission(200, 10)
+    door = Admission(100, 10)
     calls = Calls(door)
     bounds = [bound(door)]
 
@@ -117,7 +117,7 @@ def test_it_begins_with_as_much_as_one_request_may_hold_and_doubles_while_that_i
             calls.end_all()
         bounds.append(bound(door))
 
-    assert bounds == [32, 64, 128, 200]
+    assert bounds == [16, 32, 64, 100]
 
 
 def test_it_does_not_grow_while_it_is_not_used() -> None:
@@ -129,7 +129,7 @@ def test_it_does_not_grow_while_it_is_not_used() -> None:
             calls.begin()
             calls.end()
 
-    assert bound(door) == 32
+    assert bound(door) == 16
 
 
 def test_answers_that_were_too_long_under_way_cut_what_is_under_way_once(

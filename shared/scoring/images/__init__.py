@@ -4,8 +4,21 @@
 call them in a thread. Pillow frees the interpreter lock while it decodes, resizes and encodes.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from shared.scoring.images.formats import Format, format_of
 from shared.scoring.images.forwarding import forwardable
-from shared.scoring.images.outputs import normalise, to_file, to_tensor
+
+if TYPE_CHECKING:
+    from shared.scoring.images.outputs import normalise, to_file, to_tensor
 
 __all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_tensor"]
+
+
+def __getattr__(name: str) -> Any:
+    """Bring in Pillow with the first picture that is decoded (PEP 562): a service that takes files may never need it."""
+    if name not in {"normalise", "to_file", "to_tensor"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from shared.scoring.images import outputs  # noqa: PLC0415 - see above
+
+    return getattr(outputs, name)

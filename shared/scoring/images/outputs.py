@@ -8,7 +8,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from shared.errors import ImageTooLarge
-from shared.scoring.images import geometry
 from shared.scoring.images.shrinking import small_picture
 from shared.settings import ChannelOrder, Preprocessing
 
@@ -30,8 +29,7 @@ def to_tensor(data: bytes, how: Preprocessing, max_pixels: int) -> Floats:
         DamagedImage: the picture cannot be decoded.
         ImageTooLarge: more than ``max_pixels``.
     """
-    image = small_picture(data, how.resize, max_pixels, enlarge=True)
-    return normalise(image.crop(geometry.centre(image.size, how.size)), how)
+    return normalise(small_picture(data, how.resize, max_pixels, enlarge=True, side=how.size), how)
 
 
 def to_file(data: bytes, how: Preprocessing, max_pixels: int, max_bytes: int) -> bytes:

@@ -1,13 +1,16 @@
 """Decodes a picture and makes it small, upright and RGB, in as little memory as its format allows.
 
 What it costs beside the file's bytes, for 12 megapixels: a baseline JPEG some 5 MB, since its decoder shrinks it while
-decoding; a progressive one 36 to 72 MB, since its coefficients must all be there first; other formats four bytes a
+decoding; a progressive one 36 to 72 MB, since its coefficients must all be there first, though those that are not
+needed are not decoded (:mod:`shared.scoring.images.scans`); other formats four bytes a
 pixel for the decoded picture, and what their decoder needs.
 """
 
-from PIL import Image, ImageFilter
+import io
 
-from shared.scoring.images import geometry
+from PIL import Image, ImageFile, ImageFilter
+
+from shared.scoring.images import geometry, scans
 from shared.scoring.images.colours import Colours
 from shared.scoring.images.formats import Format, format_of
 from shared.scoring.images.opening import blaming, opened, orientation
@@ -21,15 +24,19 @@ _TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Where turning a stored picture upright exchanges left and right, or above and below.
+_MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})
 _BAND_ROWS = 64
+# The most that a JPEG is shrunk by while it is decoded: a block becomes a pixel.
+_COARSEST = 8
 # A decoder's shrinking to squares narrower than half a pixel blurs too little to be corrected.
 _NARROW = 0.5
 
 
-def small_picture(data: bytes, short: int, max_pixels: int, *, enlarge: bool) -> Image.Image:
+def small_picture(data: bytes, short: int, max_pixels: int, *, enlarge: bool, side: int | None = None) -> Image.Image:
     """The whole picture (of a very long one its centre), RGB, upright, its short side ``short`` pixels.
 
-    A smaller one keeps its size unless ``enlarge``.
+    A smaller one keeps its size unless ``enlarge``. With ``side`` only the square in its middle is returned.
 
     Raises:
         UnsupportedImage: not a picture that is read here.
@@ -40,6 +47,8 @@ def small_picture(data: bytes, short: int, max_pixels: int, *, enlarge: bool) ->
     with opened(data, kind, max_pixels) as image, blaming("The picture could not be decoded to its end."):
         size = image.size
         scale = _draft(image, short)
+        if scale == _COARSEST and image.info.get("progressive") and isinstance(image, ImageFile.ImageFile):
+            image.fp = io.BytesIO(scans.without_detail(data))
         image.load()
         if scale == 1:
             size = image.size  # some formats tell their true size, or turn, only now
@@ -47,9 +56,10 @@ def small_picture(data: bytes, short: int, max_pixels: int, *, enlarge: bool) ->
         drafted = scale > 1
         rgb, scale = _flattened(image, scale, short)
     small = _resized(rgb, size, scale, short, enlarge=enlarge)
-    if drafted:
-        small = _sharpened(small, geometry.blur(scale, size, small.size))
-    return _turned(small, lies)
+    width = geometry.blur(scale, size, small.size) if drafted else 0.0
+    if side is None:
+        return _turned(_sharpened(small, width), lies)
+    return _turned(_part(small, _centre_as_stored(small.size, side, lies), width), lies)
 
 
 def _draft(image: Image.Image, short: int) -> int:
@@ -89,8 +99,29 @@ def _resized(image: Image.Image, size: geometry.Size, scale: int, short: int, *,
     return image.resize(wanted, Image.Resampling.BICUBIC, box)
 
 
+def _centre_as_stored(size: geometry.Size, side: int, lies: int) -> tuple[int, int, int, int]:
+    """The square that is in the middle once a picture of ``size`` is turned.
+
+    Of an odd rest, the smaller half lies left and above of what people see.
+    """
+    left, top, right, bottom = geometry.centre(size, side)
+    if lies in _MIRRORED_ACROSS:
+        left, right = size[0] - right, size[0] - left
+    if lies in _MIRRORED_DOWN:
+        top, bottom = size[1] - bottom, size[1] - top
+    return left, top, right, bottom
+
+
+def _part(image: Image.Image, box: tuple[int, int, int, int], width: float) -> Image.Image:
+    """A part of the sharpened picture, without sharpening the rest: but for its neighbours, which pixels depend on."""
+    left, top, right, bottom = box
+    more = max(0, left - 1), max(0, top - 1), min(image.width, right + 1), min(image.height, bottom + 1)
+    near = _sharpened(image.crop(more), width)
+    return near.crop((left - more[0], top - more[1], right - more[0], bottom - more[1]))
+
+
 def _sharpened(image: Image.Image, width: float) -> Image.Image:
-    """Undo what averaging over squares has blurred; see :func:`geometry.correction`."""
+    """Undo what averaging over squares, ``width`` pixels wide, has blurred; see :func:`geometry.correction`."""
     if width <= _NARROW:
         return image
     c = geometry.correction(width)

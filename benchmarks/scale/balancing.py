@@ -1,0 +1,152 @@
+"""Which node each request goes to, and how long it waits there.
+
+Clients see the requests that they sent themselves, and nothing of the others': as gRPC's policies do. What does not
+look at the queues (at random, in turn, the first) is computed at once; what does is simulated request by request.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from benchmarks.scale.queues import SERVICE, Floats, Ints, poisson, waits_by_node
+
+
+class Policy(StrEnum):
+    """How a client chooses among its nodes."""
+
+    PICK_FIRST = "pick first"
+    RANDOM = "random"
+    ROUND_ROBIN = "round robin"
+    TWO_CHOICES = "two choices"
+    LEAST_REQUEST = "least request"
+    CENTRAL = "one queue"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Nodes with their service times, and clients, equally busy, that each may use all of them or their ``subsets``.
+
+    ``use`` is the arrivals' rate over what all nodes together can serve.
+    """
+
+    use: float
+    clients: int
+    services: Sequence[float]
+    subsets: Ints | None = None
+    requests: int = 200_000
+    seed: int = 1
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, of all clients."""
+        return self.use * sum(1 / service for service in self.services)
+
+
+def nodes(count: int, slow: int = 0, factor: float = 1.5) -> list[float]:
+    """Service times of ``count`` nodes, the last ``slow`` of them slower by ``factor``."""
+    return [SERVICE] * (count - slow) + [SERVICE * factor] * slow
+
+
+def simulate(fleet: Fleet, policy: Policy) -> Floats:
+    """The waits of all requests but the first tenth, in which the queues form."""
+    random = np.random.default_rng(fleet.seed)
+    arrivals = poisson(fleet.rate, fleet.requests, random)
+    who = random.integers(fleet.clients, size=fleet.requests)
+    match policy:
+        case Policy.PICK_FIRST | Policy.RANDOM | Policy.ROUND_ROBIN:
+            waited = waits_by_node(arrivals, _blind(fleet, policy, who, random), fleet.services)
+        case Policy.CENTRAL:
+            waited = _central(arrivals, fleet.services)
+        case Policy.TWO_CHOICES | Policy.LEAST_REQUEST:
+            waited = _seeing(fleet, arrivals, who, _two_choices if policy is Policy.TWO_CHOICES else _least, random)
+    return waited[len(waited) // 10 :]
+
+
+def _blind(fleet: Fleet, policy: Policy, who: Ints, random: np.random.Generator) -> Ints:
+    size = len(fleet.services) if fleet.subsets is None else fleet.subsets.shape[1]
+    match policy:
+        case Policy.RANDOM:
+            place = random.integers(size, size=len(who))
+        case Policy.ROUND_ROBIN:
+            # Each client begins anywhere.
+            place = (random.integers(size, size=fleet.clients)[who] + _turns(who)) % size
+        case _:
+            # Where the address list comes in a random order for each client.
+            place = random.integers(size, size=fleet.clients)[who]
+    return place if fleet.subsets is None else fleet.subsets[who, place]
+
+
+def _turns(who: Ints) -> Ints:
+    """How many requests the same client sent before, for each request."""
+    order = np.argsort(who, kind="stable")
+    sorted_ = who[order]
+    first = np.searchsorted(sorted_, sorted_)
+    turns = np.empty(len(who), dtype=np.int64)
+    turns[order] = np.arange(len(who)) - first
+    return turns
+
+
+def _central(arrivals: Floats, services: Sequence[float]) -> Floats:
+    """One queue for all nodes: whoever is free first, the fastest of them, takes the next request."""
+    free = [(0.0, service) for service in services]
+    heapq.heapify(free)
+    waited = np.empty(len(arrivals))
+    idle: list[float] = []
+    for turn, now in enumerate(arrivals.tolist()):
+        while free and free[0][0] <= now:
+            heapq.heappush(idle, heapq.heappop(free)[1])
+        if idle:
+            start, service = now, heapq.heappop(idle)
+        else:
+            start, service = heapq.heappop(free)
+        waited[turn] = start - now
+        heapq.heappush(free, (start + service, service))
+    return waited
+
+
+# Chooses a place in a list of requests under way, with two random numbers from 0 to 1.
+type _Choice = Callable[[list[int], float, float], int]
+
+
+def _two_choices(under_way: list[int], one: float, other: float) -> int:
+    size = len(under_way)
+    first = int(one * size)
+    second = (first + 1 + int(other * (size - 1))) % size
+    return first if under_way[first] <= under_way[second] else second
+
+
+def _least(under_way: list[int], one: float, _other: float) -> int:
+    least = min(under_way)
+    count = under_way.count(least)
+    if count == 1:
+        return under_way.index(least)
+    # Of those with equally few any, lest all clients take the first.
+    skip, place = int(one * count), -1
+    for _ in range(skip + 1):
+        place = under_way.index(least, place + 1)
+    return place
+
+
+def _seeing(fleet: Fleet, arrivals: Floats, who: Ints, choose: _Choice, random: np.random.Generator) -> Floats:
+    size = len(fleet.services)
+    mine = [list(range(size))] * fleet.clients if fleet.subsets is None else fleet.subsets.tolist()
+    under_way = [[0] * len(own) for own in mine]
+    free_at = [0.0] * size
+    ends: list[tuple[float, int, int]] = []
+    waited = np.empty(len(arrivals))
+    draws = random.random((len(arrivals), 2)).tolist()
+    for turn, (now, client) in enumerate(zip(arrivals.tolist(), who.tolist(), strict=True)):
+        while ends and ends[0][0] <= now:
+            _, ended, place = heapq.heappop(ends)
+            under_way[ended][place] -= 1
+        place = choose(under_way[client], *draws[turn])
+        node = mine[client][place]
+        start = max(now, free_at[node])
+        free_at[node] = start + fleet.services[node]
+        under_way[client][place] += 1
+        heapq.heappush(ends, (free_at[node], client, place))
+        waited[turn] = start - now
+    return waited
