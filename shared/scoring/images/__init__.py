@@ -16,7 +16,7 @@ __all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_ten
 
 
 def __getattr__(name: str) -> Any:
-    """Bring in Pillow with the first picture that is decoded (PEP 562): a service that takes files may never need it."""
+    """Bring in Pillow with the first picture that is decoded (PEP 562); some services never need it."""
     if name not in {"normalise", "to_file", "to_tensor"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shared.scoring.images import outputs  # noqa: PLC0415 - see above
