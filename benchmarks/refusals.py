@@ -1,7 +1,8 @@
 """Every problem that a request can meet, each with a request that meets it: what the endurance run repeats.
 
 The services that they name are those of :mod:`benchmarks.trouble`. Left out is what is wrong with Key Vault, the
-identity or the settings as a whole: it would stop the others.
+identity or the settings as a whole: it would stop the others. And what more requests at a time than are let in meet is
+the matter of :mod:`benchmarks.overload`.
 """
 
 import base64

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "internal-error",
     "misconfigured",
     "not-rotated",
+    "overloaded",
     "rotation-busy",
     "vault-forbidden",
     "vault-throttled",
