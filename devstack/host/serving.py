@@ -168,6 +168,8 @@ def _configure(application: Application, plan: Plan) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        # As the real host, which does not look at X-Forwarded-For and the like.
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=plan.grace,  # type: ignore[arg-type] # it is passed to asyncio, which takes fractions
         # A worker that took all waiting connections at once would leave none to its siblings.

