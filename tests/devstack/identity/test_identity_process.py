@@ -13,6 +13,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
 
 from devstack import tokens
+from tests.devstack.alive import eventually
 from tests.devstack.processes import Running, fails_to_start
 
 MODULE = "devstack.identity"
@@ -99,7 +100,8 @@ def test_a_token_is_not_to_be_cached(endpoint: Running) -> None:
 def test_the_log_shows_neither_header_nor_token(endpoint: Running) -> None:
     token = httpx.get(endpoint.address, params=QUERY, headers=HEADER).json()["access_token"]
 
-    assert endpoint.log.splitlines()[-1].endswith(" identity GET /msi/token 200")
+    # A line follows its answer.
+    eventually(lambda: endpoint.log.endswith(" identity GET /msi/token 200\n"), "the request's line")
     assert token not in endpoint.log
     assert "secret" not in endpoint.log
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from devstack.vault import VaultStore
+from tests.devstack.alive import eventually
 from tests.devstack.processes import Running, fails_to_start
 from tests.devstack.vault.conftest import VAULT, Files
 
@@ -75,6 +76,8 @@ def test_the_log_has_a_line_a_request_and_no_secret(files: Files, tmp_path: Path
         http.put("/secrets/key", json={"value": "hunter2"}, params={"note": "in-the-query"})
         http.get("/secrets/key/", headers={"Authorization": "Bearer in-the-header"})
         http.get("/secrets/a%0Ab")
+        # A line follows its answer.
+        eventually(lambda: vault.log.count("\n") >= 3, "three lines")
 
         lines = [line.split(" ", 1)[1] for line in vault.log.splitlines()]
         assert lines == [
