@@ -199,4 +199,5 @@ async def test_what_it_weighs(docs: Opening, stack: Stack, capsys: pytest.Captur
 
         relay.sent.clear()
         await page.reload()
-        assert set(relay.sent.values()) == {0}  # known already: 304
+        again = {path: size for path, size in relay.sent.items() if "icon" not in path}  # that one comes when it likes
+        assert set(again.values()) == {0}, again  # known already: 304
