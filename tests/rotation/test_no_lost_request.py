@@ -163,12 +163,13 @@ class Trouble:
         await until(self._has_rotated_the_keys)
         self.say("both keys were rotated; Key Vault goes down for ten seconds")
         await asyncio.to_thread(behind.vault.fault, mode="error")
-        await asyncio.sleep(5)
-        self._kill_a_worker()
-        self.say("a worker was killed")
-        await asyncio.sleep(5)
+        await asyncio.sleep(10)
         await asyncio.to_thread(behind.vault.fault)
-        self.say("Key Vault is back")
+        # Not during the outage: a worker that starts then has no credentials to serve with.
+        self.say("Key Vault is back; a worker is killed")
+        self._kill_a_worker()
+        await asyncio.sleep(3)
+        self.say("another one has started")
 
     async def _rotate(self) -> None:
         wanted = await asyncio.to_thread(self._behind.offer)
