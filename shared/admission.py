@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from shared.errors import DeadlineExceeded, Overloaded, ServiceBusy
 from shared.telemetry import Call
 
-# The bound at first: as many as one request may hold, and enough to keep the service busy. More would be too many where
-# a thousand workers start before one that is overloaded.
-FIRST = 16
+# The bound at first: what one address may have by default, so that a burst is refused for no other reason than that the
+# service was seen to be slow. More would be too many where a hundred workers start before one that is overloaded.
+FIRST = 64
 # How long an answer may be under way: a share of the deadline, or so many times the least that was seen, up to a share.
 SHARE, TIMES, LARGEST_SHARE = 0.1, 2.0, 0.5
 # What is left of the bound when an answer was too long under way; when there was none.

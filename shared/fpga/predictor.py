@@ -23,6 +23,9 @@ from shared.trust.credentials import CredentialCache, Credentials
 # One of the service's methods with its request, ready to be sent over a channel with a key.
 type _Send = Callable[[Channel, str | None, Call], Awaitable[bytes]]
 
+# What the service says when it cannot keep up.
+_NO_CAPACITY = (StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED)
+
 
 class Predictor:
     """Calls one inference service.
@@ -51,8 +54,18 @@ class Predictor:
         Raises:
             GatewayError: the cause, as the service, the network or Key Vault gave it.
         """
-        with self.admission.watch(call):
-            return await self._answer(lambda channel, key, call: channel.predict(request, key, call), call)
+
+        async def send(channel: Channel, key: str | None, call: Call) -> bytes:
+            # Watched alone, without what is waited for before: while a connection is made, nobody is overloaded.
+            with self.admission.watch(call):
+                try:
+                    return await channel.predict(request, key, call)
+                except AioRpcError as error:
+                    if error.code() in _NO_CAPACITY:
+                        raise cause(error) from error
+                    raise
+
+        return await self._answer(send, call)
 
     async def model_metadata(self, request: bytes, call: Call) -> bytes:
         """Ask what the model takes and gives, by a serialized GetModelMetadataRequest; otherwise as :meth:`predict`."""

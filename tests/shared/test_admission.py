@@ -105,8 +105,8 @@ def test_a_place_comes_back_from_whatever_fails() -> None:
         pass
 
 
-def test_it_begins_with_as_much_as_one_request_may_hold_and_doubles_while_that_is_used(clock: Clock) -> None:
-    door = Admission(100, 10)
+def test_it_begins_with_as_much_as_one_address_may_have_and_doubles_while_that_is_used(clock: Clock) -> None:
+    door = Admission(300, 10)
     calls = Calls(door)
     bounds = [bound(door)]
 
@@ -117,11 +117,11 @@ def test_it_begins_with_as_much_as_one_request_may_hold_and_doubles_while_that_i
             calls.end_all()
         bounds.append(bound(door))
 
-    assert bounds == [16, 32, 64, 100]
+    assert bounds == [64, 128, 256, 300]
 
 
 def test_it_does_not_grow_while_it_is_not_used() -> None:
-    door = Admission(64, 10)
+    door = Admission(300, 10)
     calls = Calls(door)
 
     for _ in range(100):
@@ -129,7 +129,7 @@ def test_it_does_not_grow_while_it_is_not_used() -> None:
             calls.begin()
             calls.end()
 
-    assert bound(door) == 16
+    assert bound(door) == 64
 
 
 def test_answers_that_were_too_long_under_way_cut_what_is_under_way_once(

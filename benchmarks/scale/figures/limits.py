@@ -22,6 +22,7 @@ ADAPTIVE: Mapping[str, Maker] = {
     "begins with 8": lambda deadline: Aimd(deadline, first=8),
     "begins with 16": lambda deadline: Aimd(deadline, first=16),
     "begins with 32": lambda deadline: Aimd(deadline, first=32),
+    "begins with 64": lambda deadline: Aimd(deadline, first=64),
     "16, does not double": lambda deadline: Aimd(deadline, first=16, doubles=False),
     "cuts the limit itself": lambda deadline: Aimd(deadline, from_flight=False),
     "without the bound": lambda deadline: Aimd(deadline, bound=False),
@@ -174,7 +175,7 @@ def _fixed_chart() -> Chart:
 
 def _joining_chart() -> Chart:
     edges = np.arange(0.0, STORY + 1, 4.0)
-    names = ("the gateway's", "begins with 8", "begins with 32", "Vegas")
+    names = ("the gateway's", "begins with 8", "begins with 16", "Vegas")
     makers = {**{name: ADAPTIVE[name] for name in names}, "fixed 16": fixed(16)}
     lines = []
     for name, maker in makers.items():

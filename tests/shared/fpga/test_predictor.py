@@ -271,6 +271,24 @@ async def test_a_service_that_restarts_is_waited_for(start: StartService, connec
     assert all(await asyncio.gather(*waiting))
 
 
+async def test_what_waits_for_a_service_that_restarts_does_not_count_as_overload(
+    start: StartService, vault: Vault
+) -> None:
+    service = await start()
+    predictor = Predictor(ServiceSettings("cats", "localhost", service.port, deadline_seconds=2), vault.cache)
+    for _ in range(2):
+        await predictor.predict(REQUEST, call())
+    await service.stop(0)
+
+    waiting = [asyncio.create_task(predictor.predict(REQUEST, call())) for _ in range(10)]
+    await asyncio.sleep(0.5)
+    await service.start()
+    await asyncio.gather(*waiting)
+
+    assert "of 64.0 places" in repr(predictor.admission)
+    await predictor.close()
+
+
 async def test_a_service_that_stays_away_is_named_and_then_at_once(start: StartService, connect: Connect) -> None:
     service = await start()
     predictor = connect(service)
