@@ -233,7 +233,7 @@ async def test_a_service_that_fails(
 async def test_more_than_may_be_under_way(lab: Lab, start: StartService, issued: Issued) -> None:
     faults = FaultSwitch(Faults(hang=True))
     service = await start(faults=faults)
-    lab.serve(service, issued, SERVICE__CATS__DEADLINE_MS="3000")
+    lab.serve(service, issued, SERVICE__CATS__DEADLINE_MS="3000", SERVICE__CATS__MAX_CONCURRENCY="16")
     under_way = [asyncio.create_task(lab.score()) for _ in range(16)]
     async with asyncio.timeout(5):
         while len(service.recorder.calls) < 16:  # noqa: ASYNC110 - nothing tells of it
