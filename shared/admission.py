@@ -15,8 +15,6 @@ A request that has less time left than the ones before it needed is refused as w
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from shared.errors import DeadlineExceeded, Overloaded, ServiceBusy
 from shared.telemetry import Call
@@ -57,16 +55,29 @@ class Admission:
         self._least = math.inf
         self._pace = 0.0
 
-    @contextmanager
-    def place(self, images: int, call: Call) -> Iterator[None]:
+    def place(self, images: int, call: Call) -> "_Place":
         """Places for the images of a request, for as long as a ``with`` block takes.
 
         One request is always let in, however many its images and however slow the service: or else nobody would ever
         learn that it is well again.
 
         Raises:
-            Overloaded: there is no room, or the request could not be answered within its deadline.
+            Overloaded: on entering: there is no room, or the request could not be answered within its deadline.
         """
+        return _Place(self, images, call)
+
+    def watch(self, call: Call) -> "_Watch":
+        """Watch one call of the service, the ``with`` block: its time, and how it ends.
+
+        Raises:
+            DeadlineExceeded: on entering: the deadline has passed already, so that the call need not be made.
+        """
+        return _Watch(self, call)
+
+    def __repr__(self) -> str:
+        return f"<Admission {self._places} of {self._bound:.1f} places, {self._calls} calls, {self._pace:.4f} s each>"
+
+    def _let_in(self, images: int, call: Call) -> None:
         wanted = self._places + images
         if self._places and wanted > int(self._bound):
             raise Overloaded(
@@ -77,39 +88,25 @@ class Admission:
                 f"Images under way to the service: {self._places}; they leave no time for this one.", retry_after=1
             )
         self._places = wanted
-        try:
-            yield
-        finally:
-            self._places -= images
 
-    @contextmanager
-    def watch(self, call: Call) -> Iterator[None]:
-        """Watch one call of the service, the ``with`` block: its time, and how it ends.
+    def _let_out(self, images: int) -> None:
+        self._places -= images
 
-        Raises:
-            DeadlineExceeded: the deadline has passed already, so that the call need not be made.
-        """
+    def _begun(self, call: Call) -> int:
         if call.remaining <= 0:
             raise DeadlineExceeded("The deadline passed while the request was waiting for its turn.")
         self._calls += 1
-        calls, began = self._calls, time.monotonic()
-        try:
-            yield
-        except DeadlineExceeded:
-            # Where a client allowed less time than is usual, that says nothing of the service.
-            if time.monotonic() - began > self._too_long():
-                self._cut(began, CUT_HARD)
-            raise
-        except ServiceBusy:
-            self._cut(began, CUT_HARD)
-            raise
-        else:
-            self._learn(began, calls)
-        finally:
-            self._calls -= 1
+        return self._calls
 
-    def __repr__(self) -> str:
-        return f"<Admission {self._places} of {self._bound:.1f} places, {self._calls} calls, {self._pace:.4f} s each>"
+    def _ended(self, began: float, calls: int, error: BaseException | None) -> None:
+        self._calls -= 1
+        if error is None:
+            self._learn(began, calls)
+        elif isinstance(error, ServiceBusy) or (
+            # Where a client allowed less time than is usual, that says nothing of the service.
+            isinstance(error, DeadlineExceeded) and time.monotonic() - began > self._too_long()
+        ):
+            self._cut(began, CUT_HARD)
 
     def _too_long(self) -> float:
         return max(SHARE * self._deadline, min(TIMES * self._least, LARGEST_SHARE * self._deadline))
@@ -131,3 +128,35 @@ class Admission:
             self._bound = max(1.0, min(self._bound, self._places) * left)
             self._growing = False
             self._cut_at = time.monotonic()
+
+
+class _Place:
+    """A class and no generator, as the next one: they would cost each request twice as much."""
+
+    __slots__ = ("_admission", "_call", "_images")
+
+    def __init__(self, admission: Admission, images: int, call: Call) -> None:
+        self._admission = admission
+        self._images = images
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._admission._let_in(self._images, self._call)  # noqa: SLF001 - a part of it
+
+    def __exit__(self, *_error: object) -> None:
+        self._admission._let_out(self._images)  # noqa: SLF001 - as above
+
+
+class _Watch:
+    __slots__ = ("_admission", "_began", "_call", "_calls")
+
+    def __init__(self, admission: Admission, call: Call) -> None:
+        self._admission = admission
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._calls = self._admission._begun(self._call)  # noqa: SLF001 - a part of it
+        self._began = time.monotonic()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._admission._ended(self._began, self._calls, error)  # noqa: SLF001 - as above
