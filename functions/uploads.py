@@ -28,6 +28,8 @@ from shared.telemetry import Call
 
 _DATA_URL = "data:"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,100})?")
+# In milliseconds.
+_TIMEOUT = "request-timeout-ms"
 _TRACESTATE = re.compile(r"[ -~]{0,512}")
 
 
@@ -83,7 +85,7 @@ def start_call(request: func.HttpRequest, context: func.Context, seconds: float)
     parent, state = _trace(context.trace_context, headers)
     return Call(
         request_id=context.invocation_id,
-        deadline=time.monotonic() + min(seconds, _timeout(headers.get("request-timeout-ms"))),
+        deadline=time.monotonic() + (min(seconds, _timeout(headers[_TIMEOUT])) if _TIMEOUT in headers else seconds),
         traceparent=parent,
         tracestate=state,
     )
@@ -101,9 +103,7 @@ def _trace(hosts: Any, headers: Mapping[str, str]) -> tuple[str, str]:
     return parent, state if _TRACESTATE.fullmatch(state) else ""
 
 
-def _timeout(text: str | None) -> float:
-    if text is None:
-        return math.inf
+def _timeout(text: str) -> float:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
         raise InvalidParameter(
             f"The header Request-Timeout-Ms is {text[:40]!r}.",

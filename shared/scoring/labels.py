@@ -49,11 +49,13 @@ def rank(scores: npt.NDArray[np.float32], names: tuple[str, ...], how: Ranking) 
     """
     count = min(how.top or scores.size, scores.size)
     order = _best(scores, count) if count <= _FEW else (-scores).argsort(kind="stable")[:count].tolist()
-    return [
-        Label(index, names[index] if index < len(names) else str(index), round(score, 6))
-        for index in order
-        if (score := scores.item(index)) >= how.threshold
-    ]
+    found, known = list[Label](), len(names)
+    for index in order:
+        score = scores.item(index)
+        if score < how.threshold:
+            break
+        found.append(Label(index, names[index] if index < known else str(index), round(score, 6)))
+    return found
 
 
 # So many maxima of a thousand are found before they are sorted.

@@ -65,7 +65,8 @@ def _walk(data: bytes, facts: _Facts) -> int:
     """Collect the facts up to the first scan, and return where it begins."""
     at, end = 2, len(data)
     for _ in range(_MAX_SEGMENTS):
-        at = data.find(b"\xff", at, at + _MAX_JUNK)  # bytes between segments mean nothing
+        if data[at : at + 1] != b"\xff":
+            at = data.find(b"\xff", at, at + _MAX_JUNK)  # bytes between segments mean nothing
         if at < 0 or at + 5 > end:
             break
         marker = data[at + 1]
