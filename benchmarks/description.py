@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import timeit
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def machine() -> dict[str, str]:
         "memory": f"{_memory_gb():.0f} GB" if _memory_gb() else "unknown",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "the interpreter's pace": f"{_pace():.0f} µs to compile a regular expression",
         "measured on processor": ", ".join(map(str, sorted(split.measured))),
         "load client and services on": ", ".join(map(str, sorted(split.others))),
     }
@@ -38,6 +40,20 @@ def versions() -> dict[str, str]:
         if installed:
             found[package] = installed[0].name.removesuffix(".dist-info").rpartition("-")[2]
     return found
+
+
+def _pace() -> float:
+    """Microseconds that the interpreter takes to compile a regular expression, which the library does in plain Python.
+
+    It tells builds apart that have the same version: one with profile-guided optimization takes three quarters of the
+    time of one without, and half of it for other code.
+    """
+
+    def compile_it() -> None:
+        re.purge()
+        re.compile(r"(?P<year>[0-9]{4})-([0-9a-f]{32})(x|y+)?(?:\.\d+)*")
+
+    return 1e6 * min(timeit.repeat(compile_it, number=200, repeat=7)) / 200
 
 
 def _processor() -> str:
