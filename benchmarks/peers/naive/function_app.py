@@ -66,13 +66,21 @@ def _predict(image: Any) -> Ranked:
     for size in (1, *image.shape):
         tensor.tensor_shape.dim.add().size = size
     tensor.float_val.extend(image.flatten())
-    with grpc.secure_channel(os.environ["FPGA_ADDRESS"], credentials) as channel:
-        stub: Any = serving_pb2_grpc.PredictionServiceStub(channel)
-        response = stub.Predict(request, timeout=60, metadata=(("authorization", os.environ["FPGA_KEY"]),))
+    try:
+        response = _call(request, credentials)
+    except grpc.RpcError:
+        # Of channels that are opened and closed side by side, one in some hundred breaks at once.
+        response = _call(request, credentials)
     scores = np.array(response.outputs["output_alias"].float_val)
     names = Path(os.environ["FPGA_LABELS"]).read_text(encoding="utf-8").splitlines()
     best = scores.argsort()[::-1][:5]
     return [{"id": int(index), "label": names[index], "score": float(scores[index])} for index in best]
+
+
+def _call(request: serving_pb2.PredictRequest, credentials: grpc.ChannelCredentials) -> Any:
+    with grpc.secure_channel(os.environ["FPGA_ADDRESS"], credentials) as channel:
+        stub: Any = serving_pb2_grpc.PredictionServiceStub(channel)
+        return stub.Predict(request, timeout=60, metadata=(("authorization", os.environ["FPGA_KEY"]),))
 
 
 def _answer(ranked: Iterable[Ranked]) -> func.HttpResponse:
