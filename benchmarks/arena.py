@@ -2,20 +2,21 @@
 
 A slice keeps a number of requests under way at one contestant while the others rest. Slices of all contestants make a
 round; rounds are repeated, so that whatever drifts on the machine drifts for all. Medians are taken over a contestant's
-slices. One that was disturbed is taken again (:mod:`benchmarks.quiet`).
+slices. One that was disturbed is taken again (:mod:`benchmarks.quiet`); so is one in which a peer answered an error.
+The gateway's errors end the run.
 """
 
 import asyncio
 import math
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Protocol
 
-from benchmarks.contestants import BY_NAME, Contestant, Stage
+from benchmarks.contestants import BY_NAME, GATEWAY, Contestant, Stage
 from benchmarks.grpc_load import GrpcLoad
 from benchmarks.http_load import BadAnswer, HttpLoad, Slice
 from benchmarks.launch import free_port
@@ -27,6 +28,8 @@ from devstack.supervisor import Program, Supervisor
 # Who would take longer for a slice, and what goes before it, is left out: at more requests at a time than keep its
 # processor busy, a server only lets them wait.
 LONGEST_SECONDS = 8.0
+# How often a peer's slice is begun anew before its errors end the run too.
+ANEW = 3
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Samples:
 
     costs: list[Cost] = field(default_factory=list)
     noise: Noise = field(default_factory=Noise)
+    failed: int = 0
 
     def add(self, taken: Taken[Cost]) -> None:
         """Note a slice, and how it was come by."""
@@ -77,6 +81,7 @@ class Samples:
             "requests": requests,
             "refused": sum(each.refused for each in slices),
             "slices": len(slices),
+            "failed": self.failed,
             **self.noise.told(),
         }
 
@@ -167,8 +172,11 @@ class Arena:
         for number in range(pace.rounds):
             _tell(f"{work}, {concurrency} at a time: round {number + 1} of {pace.rounds}")
             for each in able:
-                taken = await self._slice(each, work, concurrency, pace, patience)
-                samples[each.name].add(taken)
+
+                async def take(each: Contestant = each) -> Taken[Cost]:
+                    return await self._slice(each, work, concurrency, pace, patience)
+
+                await _add_slice(samples[each.name], take, anew=0 if each.name == GATEWAY else ANEW)
             # Nobody is always the one after the same other.
             able.append(able.pop(0))
         told = {each.name: samples[each.name].summary() for each in contestants if each.name in samples}
@@ -239,6 +247,23 @@ class Arena:
 
     def _title(self, name: str) -> list[str]:
         return [BY_NAME[name].title] if name in self._ports else []
+
+
+async def _add_slice(samples: Samples, take: Callable[[], Awaitable[Taken[Cost]]], *, anew: int) -> None:
+    """Add a slice, begun anew up to so many times where an answer is wrong.
+
+    Raises:
+        BadAnswer: the last time too.
+    """
+    for _ in range(anew):
+        try:
+            samples.add(await take())
+        except BadAnswer as error:
+            samples.failed += 1
+            _tell(f"begun anew: {error}")
+        else:
+            return
+    samples.add(await take())
 
 
 def _tell(what: str) -> None:

@@ -29,7 +29,8 @@ requests are under way, and each answer is followed by the next request. The HTT
 
 A slice during which other programs used more than {quiet} of the machine is rejected and taken again, up to {tries}
 times (and not more often in all than there are half as many slices); then the quietest try stays. In this run, of
-{slices} slices and batches {again} tries were rejected, and {noisy} slices stayed noisy.
+{slices} slices and batches {again} tries were rejected, and {noisy} slices stayed noisy. A slice in which a peer
+answered an error is begun anew ({failed} in this run); an error of the gateway's ends the run.
 
 Set up as somebody who knows them would, each with one worker, TLS and the key towards the service:"""
 
@@ -83,7 +84,7 @@ def _quick_note(results: Mapping[str, Any]) -> list[str]:
 
 
 def _how(results: Mapping[str, Any]) -> list[str]:
-    slices, again, noisy = _counted(results["sections"].values())
+    slices, again, noisy, failed = _counted(results["sections"].values())
     told = _HOW.format(
         one=results["machine"]["measured on processor"],
         rest=results["machine"]["load client and services on"],
@@ -92,18 +93,20 @@ def _how(results: Mapping[str, Any]) -> list[str]:
         slices=f"{slices:,}",
         again=f"{again:,}",
         noisy=f"{noisy:,}",
+        failed=failed,
     )
     return ["## How it was measured", "", told, "", *(f"- **{each.title}**: {each.setup}" for each in CONTESTANTS), ""]
 
 
-def _counted(sections: Iterable[Any]) -> tuple[int, int, int]:
-    """Slices, rejected tries, and slices that stayed noisy, wherever a summary tells of them."""
-    slices = again = noisy = 0
+def _counted(sections: Iterable[Any]) -> tuple[int, int, int, int]:
+    """Slices, rejected tries, slices that stayed noisy, and those that failed, wherever a summary tells of them."""
+    slices = again = noisy = failed = 0
     for row in _summaries(list(sections)):
         slices += int(row.get("slices", 1))
         again += int(row["tried_again"])
         noisy += int(row["noisy"])
-    return slices, again, noisy
+        failed += int(row.get("failed", 0))
+    return slices, again, noisy, failed
 
 
 def _summaries(found: Any) -> Iterable[Mapping[str, Any]]:
