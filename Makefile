@@ -19,7 +19,7 @@ run: $(READY)  ## Start everything on loopback, score a sample photograph, keep 
 test: $(TESTS_READY)  ## Run every test
 	@$(BIN)/python -m tests
 
-bench: $(BENCH_READY)  ## Measure the gateway beside its peers (12 minutes on an idle machine), write docs/performance.md
+bench: $(BENCH_READY)  ## Measure the gateway beside its peers (15 minutes on an idle machine), write docs/performance.md
 	@$(BIN)/python -m benchmarks
 
 fuzz: $(TESTS_READY)  ## Try ten thousand broken uploads

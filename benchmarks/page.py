@@ -32,6 +32,12 @@ times (and not more often in all than there are half as many slices); then the q
 {slices} slices and batches {again} tries were rejected, and {noisy} slices stayed noisy. A slice in which a peer
 answered an error is begun anew ({failed} in this run); an error of the gateway's ends the run.
 
+The interpreter counts for much: more than half of a request's processor time is spent in it. The committed figures are
+from Debian's build of CPython, with profile-guided optimization, as distributions have it. pyenv builds without unless
+it is told otherwise: on the same machine such a one takes 1.4 to 1.6 times as long for the same Python code, and Envoy
+as long as ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5, 3.6 times LitServe's, 4.4
+times BentoML's, added 0.30 ms natively, and was 40 % later with its first score.
+
 Set up as somebody who knows them would, each with one worker, TLS and the key towards the service:"""
 
 
