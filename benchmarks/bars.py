@@ -74,8 +74,8 @@ BARS: Mapping[str, Bar] = {
         5,
         10,
         smaller=False,
-        why="It moves between 4.1 and 5.3 from run to run, as LitServe itself does: two processes and a queue that share"
-        " one processor.",
+        why="It moves between 4.1 and 5.3 from run to run, as LitServe itself does: two processes and a queue that"
+        " share one processor.",
     ),
     "http_c16_rps_vs_bentoml": Bar("likewise over BentoML's", 5, 10, smaller=False),
     "fpga_use_c16": Bar(
