@@ -118,17 +118,21 @@ class Behind:
         return found
 
     async def status(self) -> dict[str, Any]:
-        return await self._rotation("GET")
-
-    async def rotate_keys(self) -> None:
-        await self._rotation("POST", {"service": "imagenet", "rotate_keys": True})
-
-    async def _rotation(self, method: str, body: Any = None) -> dict[str, Any]:
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-            answer = await client.request(method, f"{self._url}/api/rotation", json=body)
-        answer.raise_for_status()
+        answer = (await self._ask("GET")).raise_for_status()
         found: dict[str, Any] = answer.json()["services"]["imagenet"]
         return found
+
+    async def rotate_keys(self) -> None:
+        async def is_taken_on() -> bool:
+            answer = await self._ask("POST", {"service": "imagenet", "rotate_keys": True})
+            # The timer's run may be at work just now: rotation-busy says to try again.
+            return answer.status_code != httpx.codes.CONFLICT and answer.raise_for_status().is_success
+
+        await until(is_taken_on)
+
+    async def _ask(self, method: str, body: Any = None) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+            return await client.request(method, f"{self._url}/api/rotation", json=body)
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
