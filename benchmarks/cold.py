@@ -4,7 +4,6 @@ From the start of a process to the first scored answer, part by part. Each sampl
 (:mod:`benchmarks.cold_worker`), of several kinds in turn; see :func:`report` for what is told of them.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,7 @@ from typing import Any
 from benchmarks.cold_samples import CALM, TRIES, Round, Start, Worker, heaviest, take
 from benchmarks.cold_spans import PARTS
 from benchmarks.machine import Load, Processors, pin
-from benchmarks.rig import Bench, Invalid, jpeg, result
-from devstack.photos import PhotoError
-from devstack.state import StateUnusable
-from devstack.supervisor import StackFailed
+from benchmarks.rig import Bench, jpeg, part, result
 
 COUNT, QUICK_COUNT = 15, 1
 IMAGE_BYTES = 20_000
@@ -225,15 +221,7 @@ def plot(data: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cold", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one sample of each kind, to see that all works")
-    options = parser.parse_args(arguments)
-    try:
-        print(report(measure(options.quick)), end="")
-    except (Invalid, StackFailed, StateUnusable, PhotoError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return part("benchmarks.cold", measure, report, arguments)
 
 
 if __name__ == "__main__":

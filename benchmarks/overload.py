@@ -4,7 +4,6 @@ The gateway in the local Functions host, with one worker on a processor of its o
 image at a time in 1.8 ms. Requests come in an open loop (:mod:`benchmarks.overload_client`).
 """
 
-import argparse
 import asyncio
 import sys
 import time
@@ -19,11 +18,8 @@ from benchmarks.machine import Processors, pin
 from benchmarks.overload_client import Answer, Client, Load, post
 from benchmarks.overload_numbers import STEP, Phases
 from benchmarks.overload_rig import HANGING, QUICK, Rig
-from benchmarks.rig import Bench, Invalid, jpeg, result
-from devstack.photos import PhotoError
+from benchmarks.rig import Bench, Invalid, jpeg, part, result
 from devstack.stack import LATENCY_MS
-from devstack.state import StateUnusable
-from devstack.supervisor import StackFailed
 from shared.settings import ServiceSettings
 
 IMAGE_BYTES = 20_000
@@ -195,15 +191,7 @@ def plot(data: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload")
-    parser.add_argument("--quick", action="store_true", help="some seconds only, to see that all works")
-    options = parser.parse_args(arguments)
-    try:
-        print(report(measure(options.quick)), end="")
-    except (Invalid, StackFailed, StateUnusable, PhotoError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return part("benchmarks.overload", measure, report, arguments)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The gateway's own :func:`shared.scoring.images.to_tensor`, which has a JPEG deco
 decode all of it, convert, resize, normalise. And what the difference does to the labels of photographs.
 """
 
-import argparse
 import io
 import json
 import subprocess
@@ -25,8 +24,8 @@ from PIL import Image
 from benchmarks import photo_cost
 from benchmarks.formats_table import Run, session
 from benchmarks.machine import Load, Processors, pin
-from benchmarks.rig import Invalid
-from devstack.photos import PhotoError, available
+from benchmarks.rig import Invalid, part
+from devstack.photos import available
 from shared.scoring import images
 from shared.scoring.images import geometry, shrinking
 from shared.settings import Preprocessing
@@ -304,15 +303,7 @@ def plot(data: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.photos")
-    parser.add_argument("--quick", action="store_true", help="two samples, to see that all works")
-    options = parser.parse_args(arguments)
-    try:
-        print(report(measure(options.quick)), end="")
-    except (Invalid, PhotoError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return part("benchmarks.photos", measure, report, arguments)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from azure_functions_runtime.bindings.datumdef import Datum
 from PIL import Image
@@ -103,6 +103,24 @@ def run(measure: Callable[[Bench], Awaitable[None]]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    return 0
+
+
+def part(
+    program: str,
+    measure: Callable[[bool], Mapping[str, Any]],
+    report: Callable[[Mapping[str, Any]], str],
+    arguments: Sequence[str] | None,
+) -> int:
+    """A part of ``make bench`` as a command of its own: measure, and print the report; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}")
+    parser.add_argument("--quick", action="store_true", help="a look, to see that all works")
+    options = parser.parse_args(arguments)
+    try:
+        print(report(measure(options.quick)), end="")
+    except (Invalid, StackFailed, StateUnusable, PhotoError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
