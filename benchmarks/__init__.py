@@ -1,1 +1,5 @@
-"""What the gateway costs, measured on the local stack: each module is a program that prints a table."""
+"""Benchmarks of the gateway: a folder for each subject, and :mod:`benchmarks.harness` for what they share.
+
+``python -m benchmarks`` measures what docs/performance.md shows. Commands of their own: ``native.breakdown``,
+``protocol_endpoints``, ``photographs.memory``, ``photographs.scores``, ``endurance``, ``scale``.
+"""

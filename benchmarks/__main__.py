@@ -1,12 +1,13 @@
 """``python -m benchmarks``, or ``make bench``: measure everything, and write the results and docs/performance.md.
 
-Each part is a process of its own, one after the other, with nothing else running. ``--page`` writes the page and its
-plots again from results that are there.
+Each section is measured by a process of its own, one after the other, while nothing else runs. ``--page`` writes the
+page and its plots again from existing results.
 """
 
 import argparse
 import datetime as dt
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,10 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bars, description, environments, page
-from benchmarks.contestants import CONTESTANTS
+from benchmarks import page
+from benchmarks.comparison.systems import SYSTEMS
+from benchmarks.harness import description
+from benchmarks.harness.command import exit_code
+from benchmarks.harness.errors import BenchmarkFailed
+from benchmarks.harness.paths import ROOT, SCRATCH
+from benchmarks.peers import environments
 from benchmarks.sections import SECTIONS
-from devstack.supervisor import StackFailed
+from benchmarks.targets import TARGETS
 
 RESULTS, PAGE, PLOTS = Path("benchmarks/results.json"), Path("docs/performance.md"), Path("docs/performance")
 
@@ -25,70 +31,58 @@ RESULTS, PAGE, PLOTS = Path("benchmarks/results.json"), Path("docs/performance.m
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write; returns the exit code."""
     options = _parse(arguments)
-    folder: Path = options.out or (environments.FOLDER / "quick" if options.quick else environments.ROOT)
-    try:
-        if not options.page:
-            _prepare(options.peers)
-            measured = _measure(options)
-            _write_results(_results(measured, quick=options.quick), folder / RESULTS)
-        return _write_page(folder)
-    except (environments.EnvironmentFailed, StackFailed) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(lambda: _measure_here(options) if options.result else _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    complete = not options.quick and set(options.only) == set(SECTIONS)
+    folder: Path = options.out or (ROOT if complete else SCRATCH / "part")
+    if not options.page:
+        for system in SYSTEMS:
+            if system.environment and system.name in options.systems:
+                environments.python(system.environment)
+        measured = {name: _measure(name, options) for name in options.only}
+        _write_results(_results(measured, quick=options.quick), folder / RESULTS)
+    _write_page(folder)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the gateway beside its peers.")
-    add = parser.add_argument
-    names = [each.name for each in CONTESTANTS]
-    add("--quick", action="store_true", help="a look of a minute or two, written to .bench/quick")
-    add("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS), metavar="PART", help="parts to measure")
-    add("--peers", nargs="+", default=names, choices=names, metavar="NAME", help="who takes part (default: all)")
-    add("--out", type=Path, metavar="DIR", help="where to write (default: the project)")
-    add("--page", action="store_true", help="measure nothing: write the page from the results that are there")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare the gateway with its peers.")
+    add, names = parser.add_argument, [each.name for each in SYSTEMS]
+    add("--quick", action="store_true", help="short slices: a check that everything works, in a minute or two")
+    add("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS), metavar="SECTION", help="what to measure")
+    add("--systems", nargs="+", default=names, choices=names, metavar="NAME", help="what to compare (default: all)")
+    add("--out", type=Path, metavar="DIR", help="where to write (default: the project, or .bench/part if incomplete)")
+    add("--page", action="store_true", help="measure nothing: write the page from existing results")
+    add("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
-def _prepare(peers: Sequence[str]) -> None:
-    """Make the peers' environments before anything is measured."""
-    for each in CONTESTANTS:
-        if each.environment and each.name in peers:
-            environments.python(each.environment)
-
-
-def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    measured = {}
-    for name in options.only:
-        if not SECTIONS[name].exists():
-            print(f"{name}: not there yet, left out", file=sys.stderr)
-            continue
-        print(f"{name} ...", file=sys.stderr)
-        measured[name] = _section(name, options)
-    return measured
-
-
-def _section(name: str, options: argparse.Namespace) -> Any:
-    """What one part measured, in a process of its own.
+def _measure(name: str, options: argparse.Namespace) -> Any:
+    """Measure one section in a process of its own; returns its result.
 
     Raises:
-        StackFailed: it did not get to its end.
+        BenchmarkFailed: it failed.
     """
+    print(f"{name} ...", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
-        out = Path(folder, "measured.json")
-        quick = ["--quick"] if options.quick else []
+        result = Path(folder, "result.json")
         # It ends with this process, however that ends. A terminal's Ctrl-C reaches it too: it gets the time to end what
         # it has started.
-        tethered = [sys.executable, "-m", "devstack.tethered", "benchmarks.sections"]
-        command = [*tethered, name, "--out", str(out), *quick]
-        with subprocess.Popen(  # noqa: S603 - our own module
-            [*command, "--peers", *options.peers], cwd=environments.ROOT, stdin=subprocess.PIPE
-        ) as process:
+        command = [sys.executable, "-m", "devstack.tethered", "benchmarks", "--only", name, "--result", str(result)]
+        command += [*(["--quick"] if options.quick else []), "--systems", *options.systems]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as process:  # noqa: S603 - our own module
             code = process.wait()
         if code:
-            raise StackFailed(f"The part {name} failed (exit code {code}); see above.")
-        return json.loads(out.read_bytes())
+            raise BenchmarkFailed(f"The section {name} failed (exit code {code}); see above.")
+        return json.loads(result.read_bytes())
+
+
+def _measure_here(options: argparse.Namespace) -> None:
+    """Measure one section in this process, which SIGTERM interrupts as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    measured = SECTIONS[options.only[0]].measure(options.systems, quick=options.quick)
+    options.result.write_text(json.dumps(measured))
 
 
 def _results(measured: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
@@ -98,42 +92,31 @@ def _results(measured: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
         "quick": quick,
         "machine": description.machine(),
         "versions": description.versions(),
-        "ratios": {name: ratios[name] for name in bars.BARS if name in ratios},
+        "ratios": {name: ratios[name] for name in TARGETS if name in ratios},
         "sections": measured,
     }
 
 
 def _write_results(results: Mapping[str, Any], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(_rounded(results), indent=1) + "\n", encoding="utf-8")
+    # Further digits are noise, and fill the file.
+    rounded = json.loads(json.dumps(results), parse_float=lambda digits: float(f"{float(digits):.6g}"))
+    file.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 
 
-def _rounded(value: Any) -> Any:
-    """Floats to six digits: what is beyond is noise, and fills the file."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return value
-
-
-def _write_page(folder: Path) -> int:
+def _write_page(folder: Path) -> None:
     try:
         results = json.loads((folder / RESULTS).read_bytes())
     except FileNotFoundError:
-        print(f"there are no results in {folder}: measure first, without --page", file=sys.stderr)
-        return 1
+        raise BenchmarkFailed(f"There are no results in {folder}: measure first, without --page") from None
     page.write(results, folder / PAGE)
     try:
         page.draw(results, folder / PLOTS)
     except ImportError as error:
-        print(f"the plots were not drawn ({error}): run `make bench`, which installs what draws them", file=sys.stderr)
+        print(f"The plots were not drawn ({error}): run `make bench`, which installs matplotlib", file=sys.stderr)
     for name, value in results["ratios"].items():
-        print(f"{name:<34}{bars.BARS[name].written(value):>12}  {bars.BARS[name].verdict(value)}")
+        print(f"{name:<34}{TARGETS[name].written(value):>12}  {TARGETS[name].verdict(value)}")
     print(f"\n{folder / PAGE}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,126 +1,120 @@
-"""docs/performance.md: made of what was measured, by the program that measured it."""
+"""docs/performance.md, written from the results."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bars, description
-from benchmarks.contestants import CONTESTANTS
-from benchmarks.quiet import QUIET, TRIES
+from benchmarks import targets
+from benchmarks.comparison.systems import SYSTEMS
+from benchmarks.harness import description
+from benchmarks.harness.noise import ATTEMPTS, LIMIT
 from benchmarks.sections import SECTIONS
 
-_INTRODUCTION = """\
-What the gateway costs, measured beside the alternatives on one machine. `make bench` runs everything again and writes
-this page, its plots and `benchmarks/results.json`; figures move between machines and between runs, so what counts are
-the ratios: each compares medians that were taken in turn, in one run."""
+_TEXT = """\
+# Performance
 
-_HOW = """\
-Everything runs on loopback. The server that is measured has processor {one} to itself; the load client and all that the
-server talks to are on {rest}. The service is the local stack's: gRPC over TLS with a key, and a simulated engine,
-which answers deterministically from a checksum of the image, so that every answer can be checked. Where the engine
-takes no time, it stands behind a server that costs a third of gRPC's in Python (`benchmarks/quick_service.py`) and
-looks at no key, though it is sent one: or else the service would be the limit, and all would look alike. Everybody
-talks to the same service, and is sent the same files.
+Comparative benchmarks of the gateway and its alternatives, on one machine. `make bench` measures everything again and
+writes this page, its plots and `benchmarks/results.json`; figures differ between machines and between runs, so the
+ratios are what counts: each compares medians that were taken by turns, in one run.
 
-Contestants take turns: a slice of load on one (some tenths of a second to some seconds), then on the next, many rounds,
-each beginning with another. Figures are medians over the slices; p99 is over all requests. The load is closed: so many
-requests are under way, and each answer is followed by the next request. The HTTP client is a lean one of its own
-(epoll, requests made beforehand). Who is missing from a table cannot do that work, or not in a time to wait for.
+Taken on {when}. {machine_text}
 
-A slice during which other programs used more than {quiet} of the machine is rejected and taken again, up to {tries}
-times (and not more often in all than there are half as many slices); then the quietest try stays. In this run, of
-{slices} slices and batches {again} tries were rejected, and {noisy} slices stayed noisy. A slice in which a peer
-answered an error is begun anew ({failed} in this run); an error of the gateway's ends the run.
+## Targets
 
-The interpreter counts for much: more than half of a request's processor time is spent in it. The committed figures are
-from Debian's build of CPython, with profile-guided optimization, as distributions have it. pyenv builds without unless
-it is told otherwise: on the same machine such a one takes 1.4 to 1.6 times as long for the same Python code, and Envoy
-as long as ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5, 3.6 times LitServe's, 4.4
-times BentoML's, added 0.30 ms natively, and was 40 % later with its first score.
+{targets}
 
-Set up as somebody who knows them would, each with one worker, TLS and the key towards the service:"""
+{verdict}
+
+## How it was measured
+
+Everything runs on loopback. The measured server has processor {one} to itself; the load client and everything that the
+server talks to are on {rest}. The service is the local stack's: gRPC over TLS with a key, and a simulated engine, which
+answers deterministically from a checksum of the image, so that every answer can be checked. Where the engine takes no
+time, it is part of a server with a third of the cost of gRPC's in Python (`benchmarks/harness/fast_service.py`), which
+gets the key but does not check it: otherwise the service would be the limit, with the same figures for all systems. All
+systems use the same service, and are sent the same files.
+
+The systems are measured by turns: a slice of load on one (some tenths of a second to some seconds), then on the next,
+many rounds, each beginning with another one. Figures are medians over the slices; p99 is over all requests. The load is
+closed: a fixed number of requests is under way, and each answer is followed by the next request. The HTTP client is a
+lean one of the project (epoll, requests made beforehand). A system that is missing from a table does not support that
+workload, or is too slow for it.
+
+A slice during which other programs used more than {limit:.0%} of the machine is rejected and repeated, up to {retries}
+times (and in all not more often than half the number of slices); then the least disturbed attempt counts. In this run,
+of {slices:,} slices and batches {repeated:,} attempts were rejected, and {noisy:,} slices remained noisy. A slice in
+which a peer answered with an error is repeated ({failed} in this run); an error of the gateway's ends the run.
+
+The interpreter matters: more than half of a request's processor time is spent in it. The committed figures are from
+Debian's build of CPython, with profile-guided optimization, as distributions have it. pyenv builds without it by
+default: on the same machine such a build takes 1.4 to 1.6 times as long for the same Python code, and Envoy as long as
+ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5, 3.6 times LitServe's, 4.4 times
+BentoML's, added 0.30 ms natively, and took 40 % longer for its first score.
+
+Each system is set up as its experienced users would, with one worker, and with TLS and the key towards the service:
+
+{systems}
+
+{sections}
+
+## Versions
+
+{versions_text}
+"""
 
 
 def write(results: Mapping[str, Any], file: Path) -> None:
     """Write the page for these results."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(_page(results)).rstrip() + "\n", encoding="utf-8")
+    file.write_text(_page(results), encoding="utf-8")
 
 
-def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw the plots of every section that was measured.
+def draw(results: Mapping[str, Any], folder: Path) -> None:
+    """Draw the plots of every measured section.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
     for name, data in results["sections"].items():
-        files += SECTIONS[name].load().plot(data, folder)
-    return files
+        SECTIONS[name].plot(data, folder)
 
 
-def _page(results: Mapping[str, Any]) -> list[str]:
-    ratios, lost = results["ratios"], bars.missed(results["ratios"])
-    lines = [
-        "# Performance",
-        "",
-        _INTRODUCTION,
-        "",
-        f"Taken on {results['when']}. {description.lines(results['machine'])}",
-        "",
-        "## Targets",
-        "",
-        *bars.table(ratios),
-        "",
-        *_quick_note(results),
-        *(["What was missed:", "", *lost] if lost else ["Every bar was reached."]),
-        "",
-        *_how(results),
-    ]
-    for name, data in results["sections"].items():
-        lines += [SECTIONS[name].load().report(data).rstrip(), ""]
-    return [*lines, "## Versions", "", description.lines(results["versions"])]
-
-
-def _quick_note(results: Mapping[str, Any]) -> list[str]:
-    if not results["quick"]:
-        return []
-    return ["This was a quick look (`--quick`): too short for figures to rely on.", ""]
-
-
-def _how(results: Mapping[str, Any]) -> list[str]:
-    slices, again, noisy, failed = _counted(results["sections"].values())
-    told = _HOW.format(
-        one=results["machine"]["measured on processor"],
+def _page(results: Mapping[str, Any]) -> str:
+    return _TEXT.format(
+        when=results["when"],
+        machine_text=description.paragraph(results["machine"]),
+        targets=targets.targets_table(results["ratios"]),
+        verdict=_verdict(results),
+        one=results["machine"]["measured program on processor"],
         rest=results["machine"]["load client and services on"],
-        quiet=f"{QUIET:.0%}",
-        tries=TRIES - 1,
-        slices=f"{slices:,}",
-        again=f"{again:,}",
-        noisy=f"{noisy:,}",
-        failed=failed,
+        limit=LIMIT,
+        retries=ATTEMPTS - 1,
+        **_counts(results["sections"]),
+        systems="\n".join(f"- **{each.title}**: {each.setup}" for each in SYSTEMS),
+        sections="\n\n".join(SECTIONS[name].report(data).rstrip() for name, data in results["sections"].items()),
+        versions_text=description.paragraph(results["versions"]),
     )
-    return ["## How it was measured", "", told, "", *(f"- **{each.title}**: {each.setup}" for each in CONTESTANTS), ""]
 
 
-def _counted(sections: Iterable[Any]) -> tuple[int, int, int, int]:
-    """Slices, rejected tries, slices that stayed noisy, and those that failed, wherever a summary tells of them."""
-    slices = again = noisy = failed = 0
-    for row in _summaries(list(sections)):
-        slices += int(row.get("slices", 1))
-        again += int(row["tried_again"])
-        noisy += int(row["noisy"])
-        failed += int(row.get("failed", 0))
-    return slices, again, noisy, failed
+def _verdict(results: Mapping[str, Any]) -> str:
+    missed = targets.missed(results["ratios"])
+    verdict = "\n".join(["Missed:", "", *missed]) if missed else "Every target was reached."
+    if results["quick"]:
+        return f"These figures are from a quick check (`--quick`), too short to be reliable.\n\n{verdict}"
+    return verdict
+
+
+def _counts(sections: Mapping[str, Any]) -> dict[str, int]:
+    """The numbers of slices, rejected attempts, slices that remained noisy, and errors after which one was repeated."""
+    rows = list(_summaries(sections))
+    defaults = {"slices": 1, "repeated": 0, "noisy": 0, "failed": 0}
+    return {name: sum(int(row.get(name, default)) for row in rows) for name, default in defaults.items()}
 
 
 def _summaries(found: Any) -> Iterable[Mapping[str, Any]]:
-    if isinstance(found, Mapping):
-        if "tried_again" in found:
-            yield found
-        else:
-            yield from _summaries(list(found.values()))
-    elif isinstance(found, list):
-        for each in found:
+    """Every summary with noise counts, at any depth."""
+    if isinstance(found, Mapping) and "repeated" in found:
+        yield found
+    elif isinstance(found, Mapping | list):
+        for each in found.values() if isinstance(found, Mapping) else found:
             yield from _summaries(each)

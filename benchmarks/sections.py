@@ -1,99 +1,43 @@
-"""The parts of ``make bench``, each a process of its own, one after the other: ``python -m benchmarks.sections NAME``.
+"""The sections of docs/performance.md.
 
-A part is a module with ``measure``, ``report`` and ``plot``; what it measured is JSON.
+Each is a folder with ``measure.py`` (``measure(quick, ...)`` returns JSON with its ``ratios``) and ``report.py``
+(``report(data)`` returns Markdown, ``plot(data, folder)`` draws files).
 """
 
-import argparse
 import importlib
-import importlib.util
-import json
-import signal
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any
-
-from benchmarks.environments import EnvironmentFailed
-from benchmarks.http_load import BadAnswer
-from benchmarks.rig import Invalid
-from devstack.host.errors import HostError
-from devstack.photos import PhotoError
-from devstack.state import StateUnusable
-from devstack.supervisor import StackFailed
-
-_EXPECTED = (BadAnswer, EnvironmentFailed, HostError, Invalid, PhotoError, StackFailed, StateUnusable)
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: its heading, its module, and what ``measure`` is given beside ``quick``."""
+class Section(NamedTuple):
+    """A folder; with a service's latency, its ``measure`` gets that and the chosen systems."""
 
-    title: str
-    module: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    takes_peers: bool = False
+    folder: str
+    latency_ms: float | None = None
 
-    def exists(self) -> bool:
-        return importlib.util.find_spec(self.module) is not None
+    def measure(self, systems: Sequence[str], *, quick: bool) -> dict[str, Any]:
+        """Measure in this process."""
+        more = () if self.latency_ms is None else (self.latency_ms, systems)
+        measured: dict[str, Any] = self._module("measure").measure(quick, *more)
+        return measured
 
-    def load(self) -> Any:
-        return importlib.import_module(self.module)
+    def report(self, data: Mapping[str, Any]) -> str:
+        text: str = self._module("report").report(data)
+        return text
+
+    def plot(self, data: Mapping[str, Any], folder: Path) -> None:
+        self._module("report").plot(data, folder)
+
+    def _module(self, name: str) -> Any:
+        return importlib.import_module(f"benchmarks.{self.folder}.{name}")
 
 
 SECTIONS = {
-    "native": Section("The worker itself", "benchmarks.native"),
-    "http": Section(
-        "Over HTTP, beside its peers: a service that takes no time",
-        "benchmarks.side_by_side",
-        {"latency_ms": 0.0},
-        takes_peers=True,
-    ),
-    "http_fpga": Section(
-        "Over HTTP, beside its peers: a service that takes 1.8 ms an image, one at a time",
-        "benchmarks.side_by_side",
-        {"latency_ms": 1.8},
-        takes_peers=True,
-    ),
-    "photos": Section("Photographs", "benchmarks.photos"),
-    "cold": Section("The cold start", "benchmarks.cold"),
-    "overload": Section("Overload", "benchmarks.overload"),
+    "native": Section("native"),
+    "comparison": Section("comparison", 0.0),
+    "comparison-fpga": Section("comparison", 1.8),
+    "photographs": Section("photographs"),
+    "cold-start": Section("cold_start"),
+    "overload": Section("overload"),
 }
-
-
-def measure(name: str, *, quick: bool, peers: Sequence[str]) -> dict[str, Any]:
-    """Run one part in this process."""
-    section = SECTIONS[name]
-    options = {**section.options, **({"names": peers} if section.takes_peers else {})}
-    measured: dict[str, Any] = section.load().measure(quick, **options)
-    return measured
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure one part, and write it to a file; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sections")
-    add = parser.add_argument
-    add("name", choices=list(SECTIONS))
-    add("--out", type=Path, required=True)
-    add("--quick", action="store_true")
-    add("--peers", nargs="*", default=[])
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        measured = measure(options.name, quick=options.quick, peers=options.peers)
-    except _EXPECTED as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    options.out.write_text(json.dumps(measured))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

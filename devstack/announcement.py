@@ -1,27 +1,29 @@
-"""Where a running stack listens, told in a file of its folder to those who want to work with it: ``addresses.json``.
+"""The addresses of a running stack, in a file of its folder for other commands: ``addresses.json``.
 
-It is there while the stack serves; one that was left behind, by a stack that was killed, goes at the next start.
+The file exists while the stack serves; the file of a stack that was killed is removed at the next start.
 """
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+from devstack.errors import CommandError
+from devstack.files import write_atomically
 from devstack.stack import Addresses
-from devstack.vault.files import write_atomically
 
 
-class NoStack(Exception):
-    """No stack runs with that folder; the message is one line that says how to start one."""
+class NoStack(CommandError):
+    """No stack runs with that folder."""
 
-    def __init__(self, folder: Path, what: str) -> None:
+    def __init__(self, folder: Path, problem: str) -> None:
         super().__init__(
-            f"{what} in {folder}: start a stack with `make run`, or name its folder with --state DIR if it has another"
+            f"{problem} in {folder}: start a stack with `make run`,"
+            " or name its folder with --state DIR if it has another"
         )
 
 
 def announce(folder: Path, addresses: Addresses) -> None:
-    """Tell where the stack of ``folder`` listens.
+    """Write the addresses of the stack of ``folder``.
 
     Raises:
         OSError: the file cannot be written.
@@ -30,19 +32,19 @@ def announce(folder: Path, addresses: Addresses) -> None:
 
 
 def withdraw(folder: Path) -> None:
-    """Tell no more; nothing happens where nothing was told.
+    """Remove the file, if there is one.
 
     Raises:
-        OSError: the file cannot be removed.
+        OSError: it cannot be removed.
     """
     _file(folder).unlink(missing_ok=True)
 
 
 def find(folder: Path) -> Addresses:
-    """Where the stack of ``folder`` listens, if it still does.
+    """The addresses of the running stack of ``folder``.
 
     Raises:
-        NoStack: none has said so.
+        NoStack: there is none.
     """
     try:
         return Addresses(**json.loads(_file(folder).read_bytes()))

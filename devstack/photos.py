@@ -1,12 +1,14 @@
-"""Sample photographs, found inside installed packages that happen to carry some.
+"""Sample photographs, which some installed packages contain.
 
-No code of those packages is run, so they may be installed without what they need themselves.
+No code of those packages is run, so they may be installed without their dependencies.
 """
 
 import importlib.util
 from pathlib import Path
 
-# Package and folder, in the order in which they are searched.
+from devstack.errors import CommandError
+
+# Packages and folders, in the order of the search.
 _FOLDERS = (
     ("skimage", "data"),
     ("matplotlib", "mpl-data/sample_data"),
@@ -14,8 +16,8 @@ _FOLDERS = (
 _SUFFIXES = (".png", ".jpg")
 
 
-class PhotoError(LookupError):
-    """A photograph is not there; the message says what to install, or which names there are."""
+class PhotoError(CommandError, LookupError):
+    """A photograph is missing; the message says what to install, or which names there are."""
 
 
 def photo(name: str) -> Path:

@@ -1,31 +1,33 @@
-"""Scores a sample photograph over HTTP and prints what came back, as a newcomer's first proof that all of it works."""
+"""Scores a sample photograph over HTTP and prints the answer, to show a new user that everything works."""
 
 import codecs
 import mimetypes
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from devstack.errors import CommandError
 from devstack.photos import photo
 
 PHOTO = "coffee"
 
 _BAR = 24
 
-# The first answer of a gateway takes longer than any other: it fetches credentials, and connects. In seconds.
-_PATIENCE = 30
+# The first answer of a gateway takes longest: it fetches credentials, and connects. In seconds.
+_TIMEOUT = 30
 
 
-class SampleFailed(Exception):
-    """The photograph was not scored; the message says why."""
+class SampleFailed(CommandError):
+    """The photograph was not scored."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A photograph's file: what is sent."""
+    """A photograph's file."""
 
     name: str
     content: bytes = field(repr=False)
@@ -49,27 +51,35 @@ def load() -> Upload:
         raise SampleFailed(f"The sample photograph {file} cannot be read ({error.strerror}).") from None
 
 
+def copy_to(folder: Path, upload: Upload) -> Path:
+    """Put the photograph into a folder, from which users can upload it; returns its path."""
+    file = folder / upload.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(upload.content)
+    return file
+
+
 async def score(address: str, upload: Upload, key: str = "") -> None:
-    """Send the photograph as its raw bytes to the default service, and print its labels.
+    """Send the photograph as raw bytes to the default service, and print its labels.
 
     Raises:
         SampleFailed: the gateway answered with a problem, or not at all.
     """
     headers = {"Content-Type": upload.content_type} | ({"x-functions-key": key} if key else {})
     try:
-        async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
             response = await client.post(f"{address}/api/score", content=upload.content, headers=headers)
     except httpx.HTTPError as error:
         raise SampleFailed(
-            f"The sample photograph was not scored: {address} gave no answer ({str(error) or type(error).__name__})."
+            f"The sample photograph was not scored: {address} did not answer ({str(error) or type(error).__name__})."
         ) from None
     if response.status_code != 200:
-        raise SampleFailed(_problem(response))
+        raise SampleFailed(problem_of(response))
     print(table(upload.name, response.json(), response.headers.get("Server-Timing", "")), flush=True)
 
 
 def table(name: str, answer: Mapping[str, Any], timing: str) -> str:
-    """The first image's labels, with a bar for each one's score, and the times that the gateway took."""
+    """The labels of the first image, with a bar for each score, and the gateway's times."""
     labels: Sequence[Mapping[str, Any]] = answer["predictions"][0]["labels"]
     width = max(len(label["label"]) for label in labels)
     mark = _mark(getattr(sys.stdout, "encoding", None))
@@ -83,7 +93,7 @@ def table(name: str, answer: Mapping[str, Any], timing: str) -> str:
 
 
 def _mark(encoding: str | None) -> str:
-    """What bars are made of: a block, where the terminal can show one."""
+    """The character that bars consist of: a block, where the terminal can show one."""
     block = "\N{FULL BLOCK}"
     try:
         codecs.encode(block, encoding or "ascii")
@@ -92,9 +102,10 @@ def _mark(encoding: str | None) -> str:
     return block
 
 
-def _problem(response: httpx.Response) -> str:
+def problem_of(response: httpx.Response) -> str:
+    """A line about a response other than 200."""
     if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
         return f"The sample photograph was not scored: status {response.status_code}."
     problem = response.json()
-    told = (problem["title"].rstrip(".") + ".", problem["detail"], problem.get("remedy", ""))
-    return " ".join(["The sample photograph was not scored:", *filter(None, told)])
+    parts = (problem["title"].rstrip(".") + ".", problem["detail"], problem.get("remedy", ""))
+    return " ".join(["The sample photograph was not scored:", *filter(None, parts)])

@@ -1,9 +1,7 @@
-"""The processes of the local stack, what each needs of the others, and the settings that point the gateway at them."""
+"""The processes of the local stack, their arguments, and the settings that make the gateway use them."""
 
-import errno
 import json
 import os
-import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -16,9 +14,10 @@ import httpx
 from devstack import tokens
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
+from devstack.sockets import PortUnavailable, bind
 from devstack.state import SERVICE, State, place_services
 from devstack.supervisor import Program, StackFailed, Supervisor
-from shared.fpga.deployment_types import API_VERSION, Account
+from shared.control_plane.types import API_VERSION, Account
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = ROOT / "local.settings.json"
@@ -30,20 +29,24 @@ _LOOPBACK = "127.0.0.1"
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
-# What one image takes on the accelerator that the simulated engine stands for.
 LATENCY_MS = 1.8
+"""The time for one image of the accelerator that the simulated engine imitates."""
 
-# The settings whose values are the paths of files; a relative one starts at the app's folder.
+# The settings whose values are paths; a relative one starts at the app's folder.
 _PATHS = ("KEY_VAULT_CA_FILE", "CONTROL_PLANE_CA_FILE")
 
 # The settings that the parts of the stack share with the gateway.
 _SHARED = ("IDENTITY_HEADER", "CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT")
 
-# The resource that tokens for the control plane are for.
+# The audience of tokens for the control plane.
 MANAGEMENT = "https://management.azure.com/"
 
-# How long the control plane, which is ready, may take for an answer, in seconds.
-_PATIENCE = 30
+# Seconds that the control plane, which is ready, may take for an answer.
+_TIMEOUT = 30
+
+PORTS = 5
+HOST, IDENTITY, VAULT, FPGA = "Functions host", "identity endpoint", "Key Vault", "FPGA service"
+CONTROL = "control plane"
 
 
 @dataclass(frozen=True)
@@ -62,29 +65,18 @@ class Ports:
 
     @property
     def names(self) -> Mapping[str, int]:
-        """The ports by the names of the programs that take them."""
-        return {
-            HOST: self.host,
-            IDENTITY: self.identity,
-            VAULT: self.vault,
-            FPGA: self.fpga,
-            CONTROL: self.control,
-        }
+        """The ports by the names of the parts that use them."""
+        return {HOST: self.host, IDENTITY: self.identity, VAULT: self.vault, FPGA: self.fpga, CONTROL: self.control}
 
     @property
     def first_spare(self) -> int:
-        """Where ports for services beside the stack's own are looked for; 0: anywhere."""
+        """The first port for services beside the stack's own; 0: any."""
         return self.control + 1 if 0 < self.control < HIGHEST_PORT else 0
-
-
-PORTS = 5
-HOST, IDENTITY, VAULT, FPGA = "Functions host", "identity endpoint", "Key Vault", "FPGA service"
-CONTROL = "control plane"
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to start the stack; in ``folder`` are the logs, and what the Functions host remembers."""
+    """How to start the stack; ``folder`` contains the logs and the state of the Functions host."""
 
     folder: Path = FOLDER
     ports: Ports = Ports()
@@ -105,7 +97,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stack's parts listen; ``host`` is empty where the Functions host was left out."""
+    """The addresses of the parts; ``host`` is empty where the Functions host was left out."""
 
     identity: str
     vault: str
@@ -115,9 +107,10 @@ class Addresses:
 
 
 def check_ports(ports: Ports, *, without_host: bool = False) -> None:
-    """See to it that the ports are free before anything is started.
+    """Check that the ports are free before anything is started.
 
-    A program may still take one in the meantime, and whoever needs it says so; but only here can be said what to do.
+    Another program may still take one before a part binds it, and the part reports that; but only this check can name
+    the option of the stack.
 
     Raises:
         StackFailed: one cannot be bound.
@@ -125,19 +118,18 @@ def check_ports(ports: Ports, *, without_host: bool = False) -> None:
     for name, port in ports.names.items():
         if name == HOST and without_host:
             continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((_LOOPBACK, port))
-            except OSError as error:
-                raise StackFailed(_unbindable(name, port, error)) from None
+        try:
+            bind(_LOOPBACK, port).close()
+        except PortUnavailable as error:
+            remedy = "stop the program that uses it, or choose other ports with --ports-from N"
+            raise StackFailed(f"The {name} cannot start: {error}: {remedy}") from None
 
 
 async def start_services(supervisor: Supervisor, state: State, options: Options) -> Addresses:
-    """Start all that the gateway talks to, side by side.
+    """Start everything that the gateway uses, side by side.
 
     Raises:
-        StackFailed: one of them cannot be started.
+        StackFailed: a part cannot be started.
     """
     values, ports = settings(), options.ports
     place_services(state, ports.fpga, frozenset(ports.names.values()) - {ports.fpga})
@@ -148,15 +140,15 @@ async def start_services(supervisor: Supervisor, state: State, options: Options)
 
 
 async def _find_fpga(control: str, state: State, values: Mapping[str, str]) -> str:
-    """Where the FPGA service listens, as the control plane tells everybody who asks.
+    """The address of the FPGA service, from the control plane's API.
 
     Raises:
-        StackFailed: it does not.
+        StackFailed: it is not there.
     """
     token = tokens.issue(tokens.read_signing_key(state.signing_key), resource=MANAGEMENT, now=time.time())
     trusted = ssl.create_default_context(cafile=str(state.ca))
     try:
-        async with httpx.AsyncClient(verify=trusted, trust_env=False, timeout=_PATIENCE) as client:
+        async with httpx.AsyncClient(verify=trusted, trust_env=False, timeout=_TIMEOUT) as client:
             answer = await client.get(
                 control + account(values).path("services"),
                 params={"api-version": API_VERSION, "serviceName": SERVICE},
@@ -165,7 +157,7 @@ async def _find_fpga(control: str, state: State, values: Mapping[str, str]) -> s
         (service,) = answer.raise_for_status().json()["value"]
         return f"{service['ipAddress']}:{service['port']}"
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
-        raise StackFailed(f"The {CONTROL} does not say where the service {SERVICE} is: start again") from None
+        raise StackFailed(f"The {CONTROL} does not list the service {SERVICE}: start again") from None
 
 
 async def start_host(supervisor: Supervisor, addresses: Addresses, state: State, options: Options) -> Addresses:
@@ -186,10 +178,10 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
 
 
 def function_key(options: Options) -> str:
-    """The key that opens every function of the started host.
+    """The default key of the started host, which every function accepts.
 
     Raises:
-        StackFailed: its file is gone again.
+        StackFailed: its file is missing.
     """
     try:
         keys: Mapping[str, str] = json.loads(options.keys_file.read_text(encoding="utf-8"))
@@ -199,12 +191,12 @@ def function_key(options: Options) -> str:
 
 
 def account(values: Mapping[str, str]) -> Account:
-    """The account that the control plane manages, by the app settings that name it to the gateway."""
+    """The account that the control plane manages, from the gateway's app settings."""
     return Account(*(values[f"CONTROL_PLANE_{part}"] for part in ("SUBSCRIPTION", "GROUP", "ACCOUNT")))
 
 
 def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
-    """The settings that point the gateway at the stack; a variable of the environment wins over local.settings.json."""
+    """The environment variables that make the gateway use the stack; they override local.settings.json."""
     values = settings()
     fpga_port = addresses.fpga.rpartition(":")[2]
     services = [key for key in values if key.startswith("SERVICE__") and key.endswith("__PORT")]
@@ -220,7 +212,7 @@ def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
 
 
 def overrides(addresses: Addresses, ca: Path) -> Mapping[str, str]:
-    """What a Functions host that reads local.settings.json must be told beside it."""
+    """The environment variables that a Functions host needs beside local.settings.json."""
     values = dict(settings())
     for name in _PATHS:
         values[name] = str(ROOT / values.get(name, ""))
@@ -229,20 +221,20 @@ def overrides(addresses: Addresses, ca: Path) -> Mapping[str, str]:
 
 
 def without_proxy(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Variables that keep the gateway from asking a proxy for loopback; none where the environment names no proxy."""
+    """Variables that exempt loopback from a proxy; none where the environment has no proxy."""
     if not any(name.lower() in PROXIES and value for name, value in environ.items()):
         return {}
     exempt = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     names = ",".join([*filter(None, exempt.split(",")), "localhost", _LOOPBACK])
-    # Which of the two is read differs between libraries.
+    # Libraries differ in which of the two they read.
     return dict.fromkeys(("no_proxy", "NO_PROXY"), names)
 
 
 def settings() -> Mapping[str, str]:
-    """The app settings of local.settings.json.
+    """The app settings in local.settings.json.
 
     Raises:
-        StackFailed: the file is damaged, or lacks what the stack needs.
+        StackFailed: the file is damaged, or lacks a setting that the stack needs.
     """
     try:
         values = read_local_settings(SETTINGS_FILE).values
@@ -257,48 +249,30 @@ def settings() -> Mapping[str, str]:
 
 
 def _identity(state: State, options: Options, values: Mapping[str, str]) -> Program:
-    return Program(
-        IDENTITY,
-        "devstack.identity",
-        [
-            *("--port", str(options.ports.identity), "--signing-key", str(state.signing_key)),
-            *("--header", values["IDENTITY_HEADER"]),
-        ],
-        options.logs / "identity.log",
-    )
+    arguments = ("--signing-key", str(state.signing_key), "--header", values["IDENTITY_HEADER"])
+    return _program(IDENTITY, "identity", options, options.ports.identity, *arguments)
 
 
 def _vault(state: State, options: Options) -> Program:
-    return Program(
-        VAULT,
-        "devstack.vault",
-        [
-            *("--folder", str(state.vault), "--port", str(options.ports.vault)),
-            *("--signing-key", str(state.signing_key)),
-            *("--certificate", str(state.vault_certificate), "--key", str(state.vault_key)),
-        ],
-        options.logs / "vault.log",
+    return _program(
+        *(VAULT, "vault", options, options.ports.vault),
+        *("--folder", str(state.vault), "--signing-key", str(state.signing_key)),
+        *("--certificate", str(state.vault_certificate), "--key", str(state.vault_key)),
     )
 
 
 def _control(state: State, options: Options, values: Mapping[str, str]) -> Program:
-    mine = account(values)
-    return Program(
-        CONTROL,
-        "devstack.control",
-        [
-            *("--folder", str(state.control), "--port", str(options.ports.control)),
-            *("--data-ports", str(options.ports.first_spare), "--signing-key", str(state.signing_key)),
-            *("--certificate", str(state.control_certificate), "--key", str(state.control_key)),
-            *("--subscription", mine.subscription, "--group", mine.group, "--account", mine.name),
-            *("--engine", options.engine, "--latency-ms", str(options.latency_ms)),
-        ],
-        options.logs / "control.log",
+    managed = account(values)
+    return _program(
+        *(CONTROL, "control", options, options.ports.control),
+        *("--folder", str(state.control), "--signing-key", str(state.signing_key)),
+        *("--data-ports", str(options.ports.first_spare)),
+        *("--certificate", str(state.control_certificate), "--key", str(state.control_key)),
+        *("--subscription", managed.subscription, "--group", managed.group, "--account", managed.name),
+        *("--engine", options.engine, "--latency-ms", str(options.latency_ms)),
     )
 
 
-def _unbindable(name: str, port: int, error: OSError) -> str:
-    where = f"port {port} on {_LOOPBACK}, which the {name} needs,"
-    if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use: stop the program that holds it, or take other ports with --ports-from N"
-    return f"{where} cannot be bound ({error.strerror}): take other ports with --ports-from N"
+def _program(name: str, module: str, options: Options, port: int, *arguments: str) -> Program:
+    log = options.logs / f"{module}.log"
+    return Program(name, f"devstack.{module}", ["--port", str(port), *arguments], log)

@@ -1,17 +1,17 @@
-"""What the local stack keeps between its starts: a development CA, certificates, secrets, and the services deployed.
+"""The state of the local stack between its starts: a development CA, certificates, secrets, the deployed services.
 
 ::
 
-    lock                          held by the stack that runs
-    addresses.json                where it listens (:mod:`devstack.announcement`)
-    state/ca.pem, ca.key          the development CA, which every client here trusts
-    state/signing.key             what the identity endpoint signs its tokens with
+    lock                          held by the running stack
+    addresses.json                its addresses (:mod:`devstack.announcement`)
+    state/ca.pem, ca.key          the development CA, which the stack's clients trust
+    state/signing.key             signs the tokens of the identity endpoint
     state/vault/                  Key Vault's secrets, and vault.pem, vault.key for its TLS
     state/control/                the control plane's services, and control.pem, control.key for its TLS
 
-``state`` appears whole or not at all: it is made under another name, and renamed. What is in the vault and in the
-control plane belongs to whoever works with the stack: it is made once. But a start never fails over a certificate
-that has run out meanwhile, or a service that was deleted: those are made anew, with the secrets that go with them.
+``state`` is complete or absent: it is made under another name, and renamed. The vault and the control plane are filled
+once and then belong to the user. But a start does not fail because of an expired certificate or a deleted service:
+those are made again, with their secrets.
 """
 
 import contextlib
@@ -26,37 +26,37 @@ from dataclasses import replace
 from pathlib import Path
 
 from devstack.authority import Authority, Issued
-from devstack.control.errors import DamagedState
 from devstack.control.records import SUCCEEDED, ServiceRecord
 from devstack.control.store import ControlStore, new_key
-from devstack.state_files import Content, check_certificate, check_issued, check_pair, read_keys, read_pair
-from devstack.vault.errors import DamagedStore
-from devstack.vault.files import write_atomically
+from devstack.errors import CommandError
+from devstack.files import write_atomically
+from devstack.pem import check_issued, check_pair, read_leaf, read_pair
+from devstack.rest.errors import DamagedFile
 from devstack.vault.store import VaultStore
 
 PEM = "application/x-pem-file"
 
 SERVICE = "imagenet"
-"""What the control plane calls the FPGA service."""
+"""The FPGA service's name at the control plane."""
 
 PRIMARY_KEY = f"{SERVICE}-primary-key"
 SECONDARY_KEY = f"{SERVICE}-secondary-key"
 CERTIFICATE = f"{SERVICE}-certificate"
 PINS = f"{SERVICE}-pins"
 
-# The FPGA service's certificate is made anew at a start this long before its end.
+# A start renews the FPGA service's certificate from this long before its end on.
 RENEW_BEFORE = dt.timedelta(days=7)
 
 _TEN_YEARS = dt.timedelta(days=3650)
 _SIGNING_KEY_BYTES = 32
 
 
-class StateUnusable(Exception):
-    """The state cannot be used; the message is one line that names the cause and the remedy."""
+class StateUnusable(CommandError):
+    """The state cannot be used."""
 
 
 class State:
-    """The state folder's files, by what they are."""
+    """The files of a state folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +73,7 @@ class State:
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[State]:
-    """Prepare the state in ``folder`` for this process alone, until the context ends, or the process in any way.
+    """Prepare the state in ``folder`` for this process alone, until the context or the process ends.
 
     Raises:
         StateUnusable: another stack holds the folder; or as for :func:`prepare`.
@@ -83,7 +83,7 @@ def hold(folder: Path) -> Iterator[State]:
         lock = (folder / "lock").open("a+")
     except OSError as error:
         raise StateUnusable(
-            f"The folder {folder} cannot be used ({_told(error)}): name another with --state DIR"
+            f"The folder {folder} cannot be used ({_described(error)}): name another with --state DIR"
         ) from None
     with lock:
         try:
@@ -95,53 +95,51 @@ def hold(folder: Path) -> Iterator[State]:
                 " or name another folder and other ports with --state DIR --ports-from N"
             ) from None
         except OSError:
-            pass  # a file system that knows no locks: better without one than not at all
+            pass  # the file system has no locks: better without one than not at all
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)
         yield prepare(folder / "state")
 
 
 def prepare(folder: Path) -> State:
-    """Make the state at the first start; check it, and renew what is about to expire, at later ones.
+    """Make the state at the first start; check it and renew what is about to expire at later ones.
 
     Raises:
-        StateUnusable: it cannot be made, or a file is missing, cannot be read or holds something else.
+        StateUnusable: it cannot be made, or a file is missing, cannot be read or contains something else.
     """
     try:
         if not folder.exists():
             _make(folder)
     except OSError as error:
         raise StateUnusable(
-            f"The state folder {folder} cannot be made ({_told(error)}): name another place with --state DIR"
+            f"The state folder {folder} cannot be made ({_described(error)}): name another place with --state DIR"
         ) from None
     state = State(folder)
     try:
         _check_and_renew(state)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:
-        raise StateUnusable(_damaged(folder, _told(error))) from None
+        raise StateUnusable(_damaged(folder, _described(error))) from None
     except OSError as error:
         raise StateUnusable(
-            f"The state folder {folder} cannot be used ({_told(error)}):"
+            f"The state folder {folder} cannot be used ({_described(error)}):"
             " make it yours again with chown and chmod, or name another place with --state DIR"
         ) from None
-    except DamagedStore as error:
-        # A secret of somebody's own can be given up by itself, and the error says so.
-        mine = any(f"/{name}.json " in str(error) for name in (PRIMARY_KEY, SECONDARY_KEY, CERTIFICATE, PINS))
+    except DamagedFile as error:
+        # Only the files of the stack's own secrets need a new state; others can be deleted, as the error describes, and
+        # so can the services, which the next start makes again.
+        own = any(f"/{name}.json " in str(error) for name in (PRIMARY_KEY, SECONDARY_KEY, CERTIFICATE, PINS))
         cause = str(error).partition(": ")[0]
-        raise StateUnusable(_damaged(folder, cause) if mine else str(error)) from None
-    except DamagedState as error:
-        # So can the services; the next start makes the stack's own anew.
-        raise StateUnusable(str(error)) from None
+        raise StateUnusable(_damaged(folder, cause) if own else str(error)) from None
     return state
 
 
 def place_services(state: State, port: int, others: frozenset[int]) -> None:
-    """Have the control plane serve the FPGA service on ``port`` from its next start on, 0 for a free one.
+    """Let the control plane serve the FPGA service on ``port`` from its next start on, 0 for a free one.
 
-    A service of somebody's own that was given one of ``others``, the ports of the stack's other parts, gets another.
+    A user's service with one of ``others``, the ports of the stack's other parts, gets another port.
 
     Raises:
-        OSError: that cannot be written.
+        OSError: it cannot be written.
     """
     store = ControlStore(state.control)
     for record in store.services():
@@ -172,9 +170,9 @@ def _certify_server(authority: Authority, certificate: Path, key: Path) -> None:
 
 
 def _deploy(control: ControlStore, vault: VaultStore, authority: Authority) -> None:
-    """Make the FPGA service, with keys and a certificate that go into Key Vault as well.
+    """Make the FPGA service, with keys and a certificate that are stored in Key Vault too.
 
-    Here and in :func:`_renew` the service itself is written last: until then, the next start does all of it again.
+    Here and in :func:`_renew` the service is written last: after an interruption, the next start does everything again.
     """
     failed = control.find_service(SERVICE)
     if failed:
@@ -187,7 +185,7 @@ def _deploy(control: ControlStore, vault: VaultStore, authority: Authority) -> N
 
 
 def _renew(record: ServiceRecord, control: ControlStore, vault: VaultStore, authority: Authority) -> None:
-    """Give the FPGA service another certificate, and Key Vault that and its pin."""
+    """Give the FPGA service another certificate, and store it and its pin in Key Vault."""
     issued = authority.issue()
     _set_certificate(vault, issued)
     control.save(service=replace(record, chain=issued.chain.decode(), key=issued.key.decode()))
@@ -205,23 +203,22 @@ def _set(vault: VaultStore, name: str, value: str, content_type: str | None = No
 
 
 def _check_and_renew(state: State) -> None:
-    """Check all that is started with these files, since each program would speak of its own options.
+    """Check the files that the programs are started with: each program's own error would name its own options.
 
     Raises:
-        ValueError: a file holds something else.
+        ValueError: a file contains something else.
         OSError: one is missing, or cannot be read; or a renewed one cannot be written.
-        DamagedStore: a secret's file holds something else; DamagedState: that of the services does.
+        DamagedFile: a secret's file, or that of the services, contains something else.
     """
     if not state.folder.is_dir():
-        raise ValueError("it is no folder")
+        raise ValueError("it is not a folder")
     ca = read_pair(state.ca, state.ca_key)
     if len(state.signing_key.read_bytes()) != _SIGNING_KEY_BYTES:
-        raise ValueError(f"{state.signing_key.name} does not hold {_SIGNING_KEY_BYTES} bytes")
+        raise ValueError(f"{state.signing_key.name} does not contain {_SIGNING_KEY_BYTES} bytes")
     check_issued(read_pair(state.vault_certificate, state.vault_key), ca, state.vault_certificate.name)
     vault = VaultStore(state.vault)
     _check_secrets(vault)
     authority = Authority.load(state.folder)
-    _migrate(state, authority)
     check_issued(read_pair(state.control_certificate, state.control_key), ca, state.control_certificate.name)
     _check_service(ControlStore(state.control), vault, authority)
 
@@ -231,47 +228,23 @@ def _check_service(control: ControlStore, vault: VaultStore, authority: Authorit
     if record is None or record.state != SUCCEEDED or not record.tls:
         _deploy(control, vault, authority)
         return
-    chain = Content(f"the entry of {SERVICE} in control.json", record.chain.encode())
-    key = Content(f"the private key of {SERVICE} in control.json", record.key.encode())
-    if _is_due(chain):
+    chain, name = record.chain.encode(), f"the certificate of {SERVICE} in control.json"
+    if _is_due(chain, name):
         _renew(record, control, vault, authority)
     else:
-        check_pair(chain, key)
-
-
-def _migrate(state: State, authority: Authority) -> None:
-    """Hand the FPGA service over to the control plane, where an earlier version kept it in a folder of its own.
-
-    The folder goes last, and the service is there before: whatever interrupts this, the next start goes on.
-    """
-    old = state.folder / "fpga"
-    if not old.is_dir():
-        return
-    certificate, key = old / "certificate.pem", old / "certificate.key"
-    _certify_server(authority, state.control_certificate, state.control_key)
-    control = ControlStore(state.control)
-    if control.find_service(SERVICE) is None:
-        primary, secondary = read_keys(old / "keys.json")
-        chain = Content.of(certificate)
-        # Only a certificate that stays must have its own key: a renewal may have been interrupted between the two.
-        private = b""
-        if not _is_due(chain):
-            read_pair(certificate, key)
-            private = key.read_bytes()
-        control.seed_service(name=SERVICE, primary_key=primary, secondary_key=secondary, chain=chain.data, key=private)
-    shutil.rmtree(old)
+        check_pair(chain, record.key.encode(), name, f"the private key of {SERVICE} in control.json")
 
 
 def _check_secrets(store: VaultStore) -> None:
-    # One that was deleted is somebody's doing: it can be recovered, and the gateway says what it lacks until then.
-    known = {each.name for each in store.list_latest()} | {each.name for each in store.list_deleted()}
+    # The user may have deleted one: it can be recovered, and the gateway reports it as missing until then.
+    known = {version.name for version in store.list_latest()} | {secret.name for secret in store.list_deleted()}
     for name in (PRIMARY_KEY, SECONDARY_KEY, CERTIFICATE, PINS):
         if name not in known:
             raise ValueError(f"the vault's secret {name} is missing")
 
 
-def _is_due(chain: Content) -> bool:
-    return check_certificate(chain).not_valid_after_utc < dt.datetime.now(dt.UTC) + RENEW_BEFORE
+def _is_due(chain: bytes, name: str) -> bool:
+    return read_leaf(chain, name).not_valid_after_utc < dt.datetime.now(dt.UTC) + RENEW_BEFORE
 
 
 def _damaged(folder: Path, cause: str) -> str:
@@ -281,7 +254,7 @@ def _damaged(folder: Path, cause: str) -> str:
     )
 
 
-def _told(error: OSError | ValueError) -> str:
+def _described(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
     return str(error)

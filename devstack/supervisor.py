@@ -1,10 +1,10 @@
-"""Runs processes for as long as there is work for them, and ends them all, whatever happens.
+"""Runs processes as long as there is work for them, and ends all of them in any case.
 
-The work starts programs, and uses them. It comes to its end, or is cut short by :meth:`Supervisor.stop` or by a process
-that ends by itself. After that every process is ended, those first that were started last.
+The work starts programs and uses them. It ends by itself, or is cut short by :meth:`Supervisor.stop` or by a process
+that ends by itself. Then every process is ended, in the reverse order of the start.
 
-The processes have sessions of their own, so that a terminal's Ctrl-C reaches the supervisor alone. One that the
-supervisor did not get to end, since it was killed itself, ends by :mod:`devstack.tethered`.
+The processes have sessions of their own, so that a terminal's Ctrl-C reaches the supervisor alone. If the supervisor
+is killed, they end by :mod:`devstack.tethered`.
 """
 
 import asyncio
@@ -19,27 +19,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-# A process has this long to say that it is ready, and this long to end when it is told to, in seconds.
+from devstack.errors import CommandError
+
+# Seconds for a process to become ready, and to end after SIGTERM.
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
 
-# Where work fails because a process has just died, the death is noticed within this time, in seconds.
+# Where work fails because a process has just died, its death is reported within this time, in seconds.
 _MOMENT = 0.2
 
-# Where `python -m devstack...` finds the package, wherever this process was started.
+# The folder from which `python -m devstack...` finds the package.
 _ROOT = Path(__file__).resolve().parent.parent
 
 _READY = b"ready "
 _LONGEST_LINE = 64 * 1024
 
 
-class StackFailed(Exception):
-    """A process did not start, or ended by itself; the message is what a person should read."""
+class StackFailed(CommandError):
+    """A process did not start, or ended by itself."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """One process of the stack: a Python module with its arguments, and where its log goes (None: the terminal)."""
+    """One process of the stack: a Python module with its arguments, and the file of its log (None: the terminal)."""
 
     name: str
     module: str
@@ -51,9 +53,9 @@ class Program:
 class Supervisor:
     """Starts processes, waits for each one's line ``ready ADDRESS``, and ends them; made inside the event loop."""
 
-    # _waves     what was started, in its order: the programs of one call to start() side by side
+    # _waves     the processes of each call of start(), in the order of the calls
     # _stopping  set by the first stop()
-    # _failed    why the stack cannot go on: the first process that ended by itself
+    # _failed    the error of the first process that ended by itself
 
     def __init__(self) -> None:
         self._waves: list[list[_Process]] = []
@@ -64,7 +66,7 @@ class Supervisor:
         """Do ``work``, then end every process that it started; False where :meth:`stop` cut it short.
 
         Raises:
-            StackFailed: a process ended by itself, or did not start. Whatever else ``work`` raises.
+            StackFailed: a process ended by itself, or did not start. All other errors of ``work``.
         """
         working = asyncio.create_task(work)
         stopping = asyncio.create_task(self._stopping.wait())
@@ -73,7 +75,7 @@ class Supervisor:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if working.done() and working.exception() and not self._stopping.is_set():
                 await asyncio.wait({self._failed}, timeout=_MOMENT)
-            # What comes first decides; a process may well fail, and a person interrupt, while all is being ended.
+            # The first event decides; while everything is being ended, a process may fail, and a user interrupt.
             stopped, failed = self._stopping.is_set(), self._failed.done()
         finally:
             await _cancel(working, stopping)
@@ -86,14 +88,14 @@ class Supervisor:
         return True
 
     def stop(self) -> None:
-        """Cut the work short. The second time, whoever calls is out of patience: what still runs is killed."""
+        """Cut the work short. The second call kills the processes that still run."""
         if self._stopping.is_set():
             for process in self._processes():
                 process.kill()
         self._stopping.set()
 
     async def start(self, *programs: Program) -> Sequence[str]:
-        """Start programs side by side, as part of the work; returns the addresses that they are ready at.
+        """Start programs side by side, as part of the work; returns the addresses in their ready lines.
 
         A program that ends instead of becoming ready cuts the work short.
 
@@ -105,7 +107,7 @@ class Supervisor:
         for program in programs:
             process = await _spawn(program)
             wave.append(process)
-            process.ended.add_done_callback(functools.partial(self._note_end, process))
+            process.ended.add_done_callback(functools.partial(self._on_end, process))
         _, waiting = await asyncio.wait([process.ready for process in wave], timeout=START_SECONDS)
         if waiting:
             names = " and the ".join(process.program.name for process in wave if process.ready in waiting)
@@ -122,9 +124,9 @@ class Supervisor:
     def _processes(self) -> Iterator["_Process"]:
         return (process for wave in self._waves for process in wave)
 
-    def _note_end(self, process: "_Process", _ended: asyncio.Future[int]) -> None:
+    def _on_end(self, process: "_Process", _ended: asyncio.Future[int]) -> None:
         if not self._failed.done():
-            self._failed.set_result(StackFailed(_why(process)))
+            self._failed.set_result(StackFailed(_explain_end(process)))
 
     async def _end_all(self) -> None:
         for wave in reversed(self._waves):
@@ -132,7 +134,7 @@ class Supervisor:
 
 
 class _Process(asyncio.SubprocessProtocol):
-    """A program that runs. ``ready`` gets the address of its ready line, ``ended`` its exit code."""
+    """A running program. ``ready`` gets the address in its ready line, ``ended`` its exit code."""
 
     def __init__(self, program: Program) -> None:
         loop = asyncio.get_running_loop()
@@ -156,7 +158,7 @@ class _Process(asyncio.SubprocessProtocol):
         self.ended.set_result(-1 if code is None else code)
 
     async def end(self) -> None:
-        """Ask, then insist, also with what the process has started and left behind."""
+        """Terminate it, and kill it if that takes too long, also its children."""
         if not self.ended.done():
             self._transport.terminate()
         await asyncio.wait({self.ended}, timeout=STOP_SECONDS)
@@ -165,7 +167,7 @@ class _Process(asyncio.SubprocessProtocol):
         self._transport.close()
 
     def kill(self) -> None:
-        # The number is not taken by others while a process of the group lives; afterwards there is nothing to kill.
+        # The number is not reused while a process of the group runs; afterwards there is nothing to kill.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -177,7 +179,7 @@ class _Process(asyncio.SubprocessProtocol):
         if line.startswith(_READY) and not self.ready.done():
             self.ready.set_result(line.removeprefix(_READY).decode(errors="replace").strip())
             return
-        # A terminal that is gone is no reason to fail here.
+        # A closed terminal is no reason to fail here.
         with contextlib.suppress(OSError):
             print(line.decode(errors="replace"), flush=True)
 
@@ -199,8 +201,8 @@ async def _spawn(program: Program) -> _Process:
                 start_new_session=True,
             )
     except OSError as error:
-        what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        raise StackFailed(f"The {program.name} cannot be started ({what}).") from None
+        cause = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        raise StackFailed(f"The {program.name} cannot be started ({cause}).") from None
     return process
 
 
@@ -210,7 +212,7 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.wait(tasks)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # looked at here, since something else may have come first
+            task.exception()  # retrieved here, since another error may have come first
 
 
 def _log(program: Program) -> contextlib.AbstractContextManager[IO[bytes] | None]:
@@ -220,21 +222,21 @@ def _log(program: Program) -> contextlib.AbstractContextManager[IO[bytes] | None
     return program.log.open("wb")
 
 
-def _why(process: _Process) -> str:
-    """Why a process ended, as far as can be told."""
-    name, log, how = process.program.name, process.program.log, _ending(process.ended.result())
+def _explain_end(process: _Process) -> str:
+    name, log, how = process.program.name, process.program.log, describe_exit(process.ended.result())
     if process.ready.done():
         return f"The {name} ended by itself ({how}), and so the rest was ended too." + (
             f" Its log: {log}" if log else ""
         )
     if log is None:
-        return f"The {name} did not start ({how}); it says why above."
-    words = log.read_text(errors="replace").strip().splitlines() or [f"it said nothing ({how})"]
-    # More than one line is a log, or a stack trace, of which the last line says least.
-    return f"The {name} did not start: {words[-1]}" + (f" (its log: {log})" if len(words) > 1 else "")
+        return f"The {name} did not start ({how}); its error is printed above."
+    lines = log.read_text(errors="replace").strip().splitlines() or [f"it printed nothing ({how})"]
+    # More than one line is a log, or a stack trace, whose last line may not suffice.
+    return f"The {name} did not start: {lines[-1]}" + (f" (its log: {log})" if len(lines) > 1 else "")
 
 
-def _ending(code: int) -> str:
+def describe_exit(code: int) -> str:
+    """An exit code, or the signal that killed the process."""
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""What commands share that print to a terminal, or a pipe, which may be gone before they are done."""
+"""Output to a terminal or a pipe that may be closed before a command ends."""
 
 import contextlib
 import errno
@@ -6,25 +6,25 @@ import io
 import os
 import sys
 
-NOBODY_READS = (errno.EPIPE, errno.EIO)
-"""What printing raises when the pipe's reader, or the terminal, is gone."""
+CLOSED = (errno.EPIPE, errno.EIO)
+"""The errors of printing to a pipe or a terminal that is closed."""
 
 
-def spell_out_what_it_cannot_show() -> None:
-    """Print signs that the terminal's encoding lacks as escapes, rather than fail over them."""
+def escape_unsupported_characters() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def complain(what: object) -> None:
-    """Print a line to stderr; where that is gone too, nobody hears it."""
+def print_error(message: object) -> None:
+    """Print a line to stderr, if it is open."""
     with contextlib.suppress(OSError):
-        print(what, file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
 
 
 def discard_output() -> None:
-    """Let the interpreter's last flush, of what could not be written, succeed."""
+    """Let the interpreter's last flush, of output that could not be written, succeed."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

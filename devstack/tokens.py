@@ -1,4 +1,4 @@
-"""Access tokens of the local stack: what Microsoft Entra ID issues in Azure, signed here with a key shared on disk.
+"""Access tokens of the local stack, in place of those that Microsoft Entra ID issues in Azure.
 
 The claims are those of a real version 1.0 access token of a managed identity ("Access token claims reference" of
 the Microsoft identity platform); the signature is HS256 (RFC 7518, section 3.2) instead of RS256, so that issuer
@@ -8,6 +8,7 @@ and verifier need one file and no key discovery.
 import base64
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ TENANT = "3f1d5b0e-7c24-4a86-9d0b-5e6a1c8f2b47"
 """The tenant of the local stack: a made-up identifier, the same on every machine."""
 
 DAY = 24 * 60 * 60
-"""Seconds. Tokens of managed identities live about 24 hours ("How managed identities work", token caching)."""
+"""Seconds. Tokens of managed identities are valid for about 24 hours ("How managed identities work", token caching)."""
 
 _ALGORITHM = "HS256"
 
@@ -34,14 +35,14 @@ _NAMESPACE = uuid.UUID("b5a3f0c6-1c5d-4a0c-8b3c-0d6f1f6a9e21")
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a token speaks for: the application and its object in the directory."""
+    """The identity that a token is issued to: the application and its object in the directory."""
 
     client_id: str
     object_id: str
 
     @classmethod
     def user_assigned(cls, name: str) -> Self:
-        """The identity known by ``name`` (any identifier); the same name always gives the same identity."""
+        """The identity of that name (any identifier); the same name always gives the same identity."""
         return cls(client_id=_derived("client", name), object_id=_derived("object", name))
 
 
@@ -55,7 +56,7 @@ SYSTEM_ASSIGNED = Identity.user_assigned("system-assigned")
 
 @dataclass(frozen=True)
 class Token:
-    """An issued token and the second (Unix time) at which it stops being valid."""
+    """An issued token and the time (Unix seconds) until which it is valid."""
 
     value: str = field(repr=False)
     expires_on: int
@@ -73,7 +74,7 @@ class Problem(StrEnum):
 
 
 class TokenRefused(Exception):
-    """A token that does not hold; ``found`` is the offending claim (empty where no claim is to blame)."""
+    """An invalid token; ``found`` is the wrong claim (empty where it is not a claim)."""
 
     def __init__(self, problem: Problem, found: str = "") -> None:
         super().__init__(f"{problem}: {found}" if found else str(problem))
@@ -100,7 +101,7 @@ def read_signing_key(path: Path) -> bytes:
 
 
 def issuer(tenant: str) -> str:
-    """The issuer that version 1.0 tokens of ``tenant`` name."""
+    """The issuer in version 1.0 tokens of ``tenant``."""
     return f"https://sts.windows.net/{tenant}/"
 
 
@@ -134,11 +135,11 @@ def issue(
     return Token(value=jwt.encode(claims, key, algorithm=_ALGORITHM), expires_on=expires)
 
 
-def verify(token: str, key: bytes, *, audience: str, now: float, tenant: str = TENANT) -> Identity:
-    """Check ``token`` and return whom it speaks for.
+def verify(token: str, key: bytes, *, audiences: Sequence[str], now: float, tenant: str = TENANT) -> Identity:
+    """Check a token for one of ``audiences``; returns the identity that it was issued to.
 
     Raises:
-        TokenRefused: the signature, a date, the audience or the issuer is not right.
+        TokenRefused: the signature, a date, the audience or the issuer is wrong.
     """
     claims = _signed_claims(token, key)
     try:
@@ -151,7 +152,7 @@ def verify(token: str, key: bytes, *, audience: str, now: float, tenant: str = T
         raise TokenRefused(Problem.EXPIRED)
     if now < starts:
         raise TokenRefused(Problem.NOT_YET_VALID)
-    if found_audience != audience:
+    if found_audience not in audiences:
         raise TokenRefused(Problem.AUDIENCE, found_audience)
     if found_issuer != issuer(tenant):
         raise TokenRefused(Problem.ISSUER, found_issuer)
@@ -160,7 +161,7 @@ def verify(token: str, key: bytes, *, audience: str, now: float, tenant: str = T
 
 def _signed_claims(token: str, key: bytes) -> dict[str, Any]:
     try:
-        # The library would check the dates against the machine's clock; verify() uses the caller's.
+        # The library would compare the dates with the machine's clock; verify() uses the caller's.
         claims: dict[str, Any] = jwt.decode(
             token,
             key,

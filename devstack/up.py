@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import math
 import shlex
 import signal
 import sys
@@ -11,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devstack import announcement, sample, stack
-from devstack.photos import PhotoError
+from devstack.arguments import milliseconds, whole_number
+from devstack.errors import CommandError
 from devstack.stack import Addresses, Options, Ports
-from devstack.state import State, StateUnusable, hold
-from devstack.supervisor import StackFailed, Supervisor
-from devstack.terminal import NOBODY_READS, complain, discard_output
+from devstack.state import State, hold
+from devstack.supervisor import Supervisor
+from devstack.terminal import CLOSED, discard_output, print_error
 from devstack.wakeup import woken_by_signals
 
 HELP = "start everything on loopback and score a sample photograph"
@@ -28,15 +28,15 @@ def main(options: argparse.Namespace, signals: Sequence[signal.Signals] = ()) ->
         with hold(options.folder) as state:
             completed = asyncio.run(_run(state, options, signals))
         if not completed:
-            _say_stopped()
-    except (StateUnusable, StackFailed, PhotoError, sample.SampleFailed) as error:
-        complain(error)
+            _print_stopped()
+    except CommandError as error:
+        print_error(error)
         return 1
     except OSError as error:
-        if error.errno in NOBODY_READS:
+        if error.errno in CLOSED:
             discard_output()
         else:
-            complain(f"The stack cannot go on: {error}")
+            print_error(f"The stack cannot continue: {error}")
         return 1
     return 0
 
@@ -44,27 +44,28 @@ def main(options: argparse.Namespace, signals: Sequence[signal.Signals] = ()) ->
 async def _run(state: State, options: argparse.Namespace, signals: Sequence[signal.Signals]) -> bool:
     """Run the stack; False where a signal ended it."""
     supervisor, loop = Supervisor(), asyncio.get_running_loop()
-    heard = 0
+    received = 0
 
-    def hear(_number: int, _frame: object) -> None:
-        nonlocal heard
-        heard += 1
-        if heard == 2:
-            # A third can make nothing faster.
+    def receive(_number: int, _frame: object) -> None:
+        nonlocal received
+        received += 1
+        if received == 2:
+            # A third makes nothing faster.
             signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        if heard <= 2:
+        if received <= 2:
             loop.call_soon_threadsafe(supervisor.stop)
 
     for number in signals:
-        signal.signal(number, hear)
+        signal.signal(number, receive)
     try:
         with woken_by_signals(loop):
             return await supervisor.run(_up(supervisor, state, options))
     finally:
-        # All that is left to do takes a moment, and an impatient Ctrl-C is not to spoil it. Blocked and not ignored:
-        # Python reports one that is under way while it becomes ignored as a fault.
+        # The rest takes a moment, and another Ctrl-C must not interrupt it. Blocked and not ignored: Python reports a
+        # signal that arrives while it becomes ignored as an error. This thread must be the only one: nothing that is
+        # imported here may start threads, as numpy does.
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        heard = 2
+        received = 2
         with contextlib.suppress(OSError):
             announcement.withdraw(options.folder)
 
@@ -93,14 +94,14 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         announcement.announce(options.folder, addresses)
         key = stack.function_key(start) if start.enable_auth else ""
         await sample.score(addresses.host, upload, key)
-        _print_addresses(addresses, key)
+        _print_addresses(addresses, key, sample.copy_to(options.folder / "photos", upload))
     if not options.once:
         print("Ctrl-C ends it.", flush=True)
-        # Until a signal does, or a process that ends by itself.
+        # Until a signal, or a process that ends by itself, cancels this.
         await asyncio.Event().wait()
 
 
-def _print_addresses(addresses: Addresses, key: str = "") -> None:
+def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = None) -> None:
     rows = {
         "Web page": f"{addresses.host}/" if addresses.host else "",
         "Score": f"{addresses.host}/api/score" if addresses.host else "",
@@ -110,12 +111,18 @@ def _print_addresses(addresses: Addresses, key: str = "") -> None:
         "Key Vault": addresses.vault,
         "Managed identity": addresses.identity,
         "x-functions-key": key,
+        "Sample photograph": _relative(photo) if photo else "",
     }
     print()
     for name, value in rows.items():
         if value:
             print(f"  {name:<26}{value}")
     print(flush=True)
+
+
+def _relative(path: Path) -> str:
+    """The path from the current folder, if it is below that."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _print_instructions(overrides: Mapping[str, str]) -> None:
@@ -128,12 +135,13 @@ def _print_instructions(overrides: Mapping[str, str]) -> None:
 
 
 def add_options(up: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's options."""
     add = up.add_argument
     add("--services-only", action="store_true", help="leave out the Functions host, for `func start`")
     add("--once", action="store_true", help="score the sample and stop")
-    add("--workers", type=_workers, default=1, metavar="N", help="worker processes (default: %(default)s)")
-    add("--enable-auth", action="store_true", help="ask for function keys, as Azure does")
+    count = whole_number(1, 64)
+    add("--workers", type=count, default=1, metavar="N", help="worker processes (default: %(default)s)")
+    add("--enable-auth", action="store_true", help="enforce function keys, as Azure does")
     add(
         "--engine",
         choices=("model", "simulated"),
@@ -142,71 +150,42 @@ def add_options(up: argparse.ArgumentParser) -> None:
     )
     add(
         "--latency-ms",
-        type=_milliseconds,
+        type=milliseconds,
         metavar="MS",
-        help=f"the simulated engine's time an image (default: {stack.LATENCY_MS})",
+        help=f"the simulated engine's time for one image (default: {stack.LATENCY_MS})",
     )
     add(
         "--ports-from",
-        type=_first_port,
+        type=whole_number(0, stack.HIGHEST_PORT - stack.PORTS + 1),
         default=Ports().host,
         metavar="N",
         help="the first of five ports in a row (default: %(default)s); 0 takes free ones",
     )
-    add(
-        "--state",
-        dest="folder",
-        type=Path,
-        default=stack.FOLDER,
-        metavar="DIR",
-        help="where certificates, keys, the vault and the services are kept (default: %(default)s)",
-    )
+    add_folder(up, "where certificates, keys, the vault and the services are kept (default: %(default)s)")
+
+
+def add_folder(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the option ``--state``."""
+    parser.add_argument("--state", dest="folder", type=Path, default=stack.FOLDER, metavar="DIR", help=text)
 
 
 def check(up: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Refuse what would silently mean nothing.
+    """Refuse options that would have no effect.
 
     Raises:
-        SystemExit: with code 2, after a line that says what is wrong.
+        SystemExit: with code 2, after a line that names the error.
     """
     if options.latency_ms is not None and options.engine != "simulated":
         up.error("--latency-ms is about the simulated engine: add --engine simulated, or leave it out")
-    if not options.services_only:
-        return
-    for option, given in {
-        "--once": options.once,
-        "--workers": options.workers != 1,
-        "--enable-auth": options.enable_auth,
-    }.items():
-        if given:
+    about_host = {"--once": options.once, "--workers": options.workers != 1, "--enable-auth": options.enable_auth}
+    for option, given in about_host.items():
+        if options.services_only and given:
             up.error(f"--services-only leaves out the Functions host, which {option} is about: leave one of them out")
 
 
-def _workers(text: str) -> int:
-    return _whole(text, 1, 64)
-
-
-def _first_port(text: str) -> int:
-    return _whole(text, 0, stack.HIGHEST_PORT - stack.PORTS + 1)
-
-
-def _whole(text: str, lowest: int, highest: int) -> int:
-    if not (text.isascii() and text.isdecimal() and lowest <= int(text) <= highest):
-        raise argparse.ArgumentTypeError(f"must be a whole number from {lowest} to {highest}, not {text!r}")
-    return int(text)
-
-
-def _milliseconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        value = float(text)
-        if math.isfinite(value) and value >= 0:
-            return value
-    raise argparse.ArgumentTypeError(f"must be a number of milliseconds, 0 or more, not {text!r}")
-
-
-def _say_stopped() -> None:
+def _print_stopped() -> None:
     try:
-        # A terminal shows the ^C before it.
+        # A terminal shows ^C before it.
         print("\nStopped." if sys.stdout and sys.stdout.isatty() else "Stopped.", flush=True)
     except OSError:
-        discard_output()  # it was the terminal's end that stopped it
+        discard_output()  # the terminal was closed, and that ended the stack

@@ -1,8 +1,8 @@
-"""Wakes an event loop for a signal that comes while it falls asleep.
+"""Wakes an event loop for a signal that comes right before it waits.
 
-Python runs a signal's handler between two of its instructions, or when the signal interrupts a wait. One that comes
-after the last instruction and before the wait interrupts nothing: its handler runs when something else ends the wait,
-which may be never. A file descriptor that the signal itself makes readable ends it:
+Python runs a signal's handler between two of its instructions, or when the signal interrupts a wait. A signal that
+comes after the last instruction and before the wait interrupts nothing: its handler runs when something else ends the
+wait, which may be never. A file descriptor that the signal itself makes readable ends it:
 https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd.
 """
 
@@ -21,7 +21,7 @@ def woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         reader.setblocking(False)
         writer.setblocking(False)
         loop.add_reader(reader, reader.recv, 4096)
-        # Full is as good as woken.
+        # A full buffer wakes the loop too.
         before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield

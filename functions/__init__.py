@@ -1,1 +1,1 @@
-"""The triggers. Each is thin: it parses its request, makes one call into ``shared``, and forms the answer."""
+"""The triggers. Each is thin: it parses its request, makes one call into ``shared``, and forms the response."""

@@ -1,9 +1,12 @@
-"""GET /api/health/live and /api/health/ready, and the warm-up before a new instance's first request."""
+"""GET /api/health/live, /ready and /services, and the warm-up before a new instance's first request."""
+
+from collections.abc import Mapping
 
 import azure.functions as func
 from azure.functions.warmup import WarmUpContext
 
-from functions.answers import answered, json_answer, problem
+from functions.http.problems import anonymous_problem, anonymous_problem_response, problem, respond
+from functions.http.responses import json_response
 from shared.errors import GatewayError
 from shared.gateway import ServiceHealth, gateway
 from shared.telemetry import log
@@ -14,13 +17,19 @@ blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package lea
 @blueprint.route("api/health/live", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def live(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
     """Whether the worker runs at all."""
-    return json_answer({"status": "live"})
+    return json_response({"status": "live"})
 
 
 @blueprint.route("api/health/ready", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def ready(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # noqa: ARG001
-    """Whether every service can be scored with; 503 while one cannot."""
-    return await answered(context.invocation_id, _ready, name="ready")
+    """Whether every service can be scored with; 503 while one cannot. Without details: it needs no key."""
+    return await respond(context.invocation_id, _ready, name="ready", error_response=anonymous_problem_response)
+
+
+@blueprint.route("api/health/services", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def service_health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # noqa: ARG001
+    """The same with each service's status, channel, credentials and problem."""
+    return await respond(context.invocation_id, _service_health, name="health")
 
 
 @blueprint.warm_up_trigger("warmup")
@@ -34,18 +43,35 @@ async def warm_up(warmup: WarmUpContext) -> None:  # noqa: ARG001
 
 async def _ready() -> func.HttpResponse:
     services = await gateway().health()
+    return _response(services, {name: _summary(health) for name, health in services.items()})
+
+
+async def _service_health() -> func.HttpResponse:
+    services = await gateway().health()
+    return _response(services, {name: _details(health) for name, health in services.items()})
+
+
+def _response(services: Mapping[str, ServiceHealth], bodies: Mapping[str, object]) -> func.HttpResponse:
     all_ready = all(health.ready for health in services.values())
-    body = {
-        "status": "ready" if all_ready else "not-ready",
-        "services": {name: _service(health) for name, health in services.items()},
-    }
-    return json_answer(body, status=200 if all_ready else 503)
+    body = {"status": _status(ready=all_ready), "services": bodies}
+    return json_response(body, status=200 if all_ready else 503)
 
 
-def _service(health: ServiceHealth) -> dict[str, object]:
+def _status(*, ready: bool) -> str:
+    return "ready" if ready else "not-ready"
+
+
+def _summary(health: ServiceHealth) -> dict[str, object]:
+    body: dict[str, object] = {"status": _status(ready=health.ready)}
+    if health.problem is not None:
+        body["problem"] = anonymous_problem(health.problem)
+    return body
+
+
+def _details(health: ServiceHealth) -> dict[str, object]:
     body: dict[str, object] = {
-        "status": "ready" if health.ready else "not-ready",
-        "service": health.told,
+        "status": _status(ready=health.ready),
+        "service": health.reported,
         "channel": health.channel,
         "credentials": _credentials(health),
     }

@@ -1,6 +1,7 @@
-"""GET / and /web/{file}: the page for people, and the few files that it is made of.
+"""The static files: GET / and /web/{file} are the web page, /api/openapi.json and /api/docs the API documentation.
 
-The host takes the first function whose route fits, in the order of their names: these sort last, after all others.
+The host uses the first function whose route matches, in the order of the functions' names: those of the web page sort
+last, after all others. The documentation is generated during development (``make openapi``).
 """
 
 import functools
@@ -11,14 +12,14 @@ from pathlib import Path
 
 import azure.functions as func
 
-from functions.answers import answered
+from functions.http.problems import respond
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
 _FOLDER = Path(__file__).parent.parent / "web"
-_PAGE = "index.html"
+_PAGE, _DOCUMENT, _DOCUMENT_PAGE = "index.html", "openapi.json", "docs.html"
 
-# All that is served. An address names one of these, or nothing: it never becomes a path.
+# The files of the web page. A requested name is one of these or not found: it never becomes part of a path.
 _FILES = frozenset(
     (
         _PAGE,
@@ -38,19 +39,18 @@ _TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
 }
 
-# Everything comes from this gateway; pictures also from the device that shows the page. Nothing is inline, and nobody
-# may frame the page: a function key is typed into it. https://www.w3.org/TR/CSP3/
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+# Content-Security-Policy (https://www.w3.org/TR/CSP3/): nothing inline, nothing from elsewhere, and no embedding in
+# frames, because users enter a function key on the page. The documentation has no script.
+_COMMON_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_DOCUMENT_POLICY = f"{_COMMON_POLICY}; img-src 'self'"
+_PAGE_POLICY = f"{_COMMON_POLICY}; img-src 'self' blob: data:; script-src 'self'; connect-src 'self'"
 
 _HEADERS: Mapping[str, str] = {
-    # Asked for anew each time, and answered by 304 while it is the same: after a deployment, no old script meets a new
-    # page.
+    # Clients revalidate each time, so that after a deployment no old script is used by a new page.
     "Cache-Control": "no-cache",
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
@@ -60,69 +60,84 @@ _HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file as it is sent. ``etag`` is weak: it stands for both forms, plain and compressed."""
+    """A file and its response headers. The ETag is weak: it identifies the plain and the compressed form alike."""
 
     plain: bytes
     compressed: bytes
-    etag: str
+    headers: Mapping[str, str]
 
 
 @blueprint.route(
-    # The one template that matches the bare address: an empty one leaves it to the host's own home page.
+    # The one template that matches the bare address: with an empty one, the host shows its own home page.
     "{ignored:maxlength(0)?}",
     methods=["GET", "HEAD"],
     auth_level=func.AuthLevel.ANONYMOUS,
 )
 async def web_page(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """The page."""
-    return await _answer(req, context, _PAGE)
+    """The web page."""
+    return await _respond(req, context, _PAGE)
 
 
 @blueprint.route("web/{file}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 async def web_static(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """A file of the page."""
-    return await _answer(req, context, req.route_params["file"])
-
-
-async def _answer(req: func.HttpRequest, context: func.Context, name: str) -> func.HttpResponse:
-    async def work() -> func.HttpResponse:
-        return _serve(name, req.headers)
-
-    return await answered(context.invocation_id, work, name="site")
-
-
-def _serve(name: str, wanted: Mapping[str, str]) -> func.HttpResponse:
+    """A file of the web page."""
+    name = req.route_params["file"]
     if name not in _FILES:
-        # As the host answers for an address that no function has.
+        # As the host responds where no route matches.
         return func.HttpResponse(status_code=404)
-    file = load(name)
-    headers = {**_HEADERS, "ETag": file.etag}
-    if is_known(file.etag, wanted.get("if-none-match", "")):
-        return func.HttpResponse(status_code=304, headers=headers)
-    headers |= {"Content-Type": _TYPES[Path(name).suffix], "Content-Security-Policy": _POLICY}
-    if takes_gzip(wanted.get("accept-encoding", "")):
-        return func.HttpResponse(file.compressed, headers={**headers, "Content-Encoding": "gzip"})
-    return func.HttpResponse(file.plain, headers=headers)
+    return await _respond(req, context, name)
+
+
+@blueprint.route("api/openapi.json", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def openapi_document(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The OpenAPI document."""
+    return await _respond(req, context, _DOCUMENT)
+
+
+@blueprint.route("api/docs", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def openapi_page(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The OpenAPI document as a web page."""
+    return await _respond(req, context, _DOCUMENT_PAGE)
+
+
+async def _respond(req: func.HttpRequest, context: func.Context, name: str) -> func.HttpResponse:
+    async def work() -> func.HttpResponse:
+        return _serve(_load(name), req.headers)
+
+    return await respond(context.invocation_id, work, name="site")
+
+
+def _serve(file: StaticFile, request_headers: Mapping[str, str]) -> func.HttpResponse:
+    if _matches(file.headers["ETag"], request_headers.get("if-none-match", "")):
+        return func.HttpResponse(status_code=304, headers=file.headers)
+    if _accepts_gzip(request_headers.get("accept-encoding", "")):
+        return func.HttpResponse(file.compressed, headers={**file.headers, "Content-Encoding": "gzip"})
+    return func.HttpResponse(file.plain, headers=file.headers)
 
 
 @functools.cache
-def load(name: str) -> StaticFile:
-    """Read a file of the page, once; what is deployed does not change while it runs."""
-    # A cold start that shows no page does without.
-    import gzip  # noqa: PLC0415
+def _load(name: str) -> StaticFile:
+    """Read a file once: deployed files do not change while the app runs."""
+    import gzip  # noqa: PLC0415 - a cold start that serves no file does not need it
 
     plain = (_FOLDER / name).read_bytes()
-    return StaticFile(plain, gzip.compress(plain, mtime=0), f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"')
+    headers = {
+        **_HEADERS,
+        "Content-Type": _TYPES[Path(name).suffix],
+        "Content-Security-Policy": _PAGE_POLICY if name in _FILES else _DOCUMENT_POLICY,
+        "ETag": f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"',
+    }
+    return StaticFile(plain, gzip.compress(plain, mtime=0), headers)
 
 
-def is_known(etag: str, if_none_match: str) -> bool:
-    """Whether the client has this version already (RFC 9110, section 13.1.2: compared weakly)."""
+def _matches(etag: str, if_none_match: str) -> bool:
+    """Whether the client has this version already (RFC 9110, section 13.1.2: weak comparison)."""
     tags = [tag.strip() for tag in if_none_match.split(",")]
     return "*" in tags or etag in (f"W/{tag.removeprefix('W/')}" for tag in tags)
 
 
-def takes_gzip(accept_encoding: str) -> bool:
-    """Whether the client takes gzip (RFC 9110, section 12.5.3); a star alone is no wish."""
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Whether the client accepts gzip (RFC 9110, section 12.5.3) by name; ``*`` does not count."""
     for choice in accept_encoding.lower().split(","):
         coding, _, weight = choice.partition(";")
         if coding.strip() == "gzip":

@@ -1,8 +1,11 @@
-"""Every error that the gateway answers with: one flat tree, one class a problem type.
+"""Every error of the deployed code: one tree, one class a problem type (RFC 9457).
 
-A class holds what is always true of its kind (the stable ``slug``, the HTTP status, the title and the remedy); an
-instance adds the cause in plain words. Details never hold a secret, an address or a stack trace: they travel to
-clients and into logs. The triggers turn an instance into a problem document (RFC 9457).
+A class holds what is always true of its kind: the stable ``slug``, the HTTP ``status``, the ``title``, what it means
+(``meaning``, the text of the API's documentation) and the ``remedy``. An instance adds ``detail``, the cause this time.
+Details never hold a secret, an address or a stack trace: they are sent to clients and logged. The triggers turn an
+instance into a problem document; the routes of the inference protocols, into their own form.
+
+A subclass without a slug of its own is a distinction for callers inside the gateway; clients see its parent's type.
 """
 
 from typing import ClassVar
@@ -14,6 +17,7 @@ class GatewayError(Exception):
     slug: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
+    meaning: ClassVar[str]
     remedy: ClassVar[str | None] = None
 
     def __init__(self, detail: str, *, retry_after: float | None = None, **members: object) -> None:
@@ -22,371 +26,428 @@ class GatewayError(Exception):
         self.retry_after = retry_after
         self.members = members
 
+    @property
+    def is_server_fault(self) -> bool:
+        """Whether the cause lies behind the client: worth a line in the log."""
+        return self.status >= 500 and self.status != 501
+
+
+def problem_types() -> list[type[GatewayError]]:
+    """The classes with a slug of their own, in the order of this file."""
+    return [
+        kind
+        for kind in globals().values()
+        if isinstance(kind, type) and issubclass(kind, GatewayError) and "slug" in vars(kind)
+    ]
+
 
 # --- The request ------------------------------------------------------------------------------------------------
 
 
 class EmptyBody(GatewayError):
-    """No byte arrived where an image was expected."""
-
     slug = "empty-body"
     status = 400
     title = "The request has no body"
+    meaning = "The body, or a file in it, is empty where an image was expected."
     remedy = "Send the image's bytes, a multipart form with files, or JSON with base64 images."
 
 
 class LengthRequired(GatewayError):
-    """A chunked upload: the Functions host hands such a body over empty."""
-
     slug = "length-required"
     status = 411
     title = "The upload needs a Content-Length"
+    meaning = "The upload is chunked: the Functions host passes such a body on empty."
     remedy = "Send the Content-Length header: chunked uploads do not reach the gateway."
 
 
 class UnsupportedContentType(GatewayError):
-    """The Content-Type is none of the upload forms."""
-
     slug = "unsupported-content-type"
     status = 415
     title = "The content type is not supported"
+    meaning = "The Content-Type is none of the upload forms."
     remedy = "Use image/*, application/octet-stream, multipart/form-data or application/json."
 
 
-class MalformedMultipart(GatewayError):
-    """The body is no well-formed multipart/form-data (RFC 7578)."""
+class UnsupportedContentEncoding(GatewayError):
+    slug = "unsupported-content-encoding"
+    status = 415
+    title = "The content encoding is not supported"
+    meaning = "The body has a Content-Encoding that the gateway does not decode."
+    remedy = "Send the body uncompressed, or with Content-Encoding gzip or deflate."
 
+
+class BodyTooLarge(GatewayError):
+    slug = "body-too-large"
+    status = 413
+    title = "The body is too large"
+    meaning = "A compressed body is larger than allowed after decompression."
+    remedy = "Split the request into several."
+
+
+class MalformedMultipart(GatewayError):
     slug = "malformed-multipart"
     status = 400
     title = "The multipart form cannot be read"
+    meaning = "The body is not well-formed multipart/form-data (RFC 7578)."
     remedy = "Let your HTTP library build the form, and do not set the Content-Type by hand: it needs the boundary."
 
 
 class PartWithoutFile(GatewayError):
-    """A part of the form is no file."""
-
     slug = "part-without-file"
     status = 400
     title = "A part of the form is not a file"
+    meaning = "A part of the form has no file name."
     remedy = "Send each image as a file part, with a file name; options go into the query."
 
 
 class MalformedJson(GatewayError):
-    """The body is no JSON, or not of the form that is asked for."""
-
     slug = "malformed-json"
     status = 400
     title = "The JSON cannot be used"
+    meaning = "The body is not JSON, or not of the required form."
     remedy = 'Send {"images": [{"b64": "<base64 of the file>"}]}.'
 
 
 class MalformedBase64(GatewayError):
-    """An image in JSON is not base64 (RFC 4648, section 4)."""
-
     slug = "malformed-base64"
     status = 400
     title = "An image is not valid base64"
+    meaning = "An image in JSON is not base64 (RFC 4648, section 4)."
     remedy = "Encode the file's bytes with the standard base64 alphabet."
 
 
 class InvalidParameter(GatewayError):
-    """A query parameter or header has a value out of its range."""
-
     slug = "invalid-parameter"
     status = 400
     title = "A parameter has an invalid value"
+    meaning = "A query parameter, a header or a member of the body has a value out of its range."
+
+
+class InvalidTensor(GatewayError):
+    slug = "invalid-tensor"
+    status = 400
+    title = "The tensor does not fit the model"
+    meaning = "The form, name, datatype, shape or values of what was sent do not fit the model."
 
 
 class TooManyImages(GatewayError):
-    """More images in one request than the gateway takes."""
-
     slug = "too-many-images"
     status = 413
     title = "Too many images in one request"
+    meaning = "The request holds more images than MAX_IMAGES allows."
     remedy = "Split the upload into several requests."
 
 
 class ImageTooLarge(GatewayError):
-    """An image with more bytes or more pixels than allowed."""
-
     slug = "image-too-large"
     status = 413
     title = "The image is too large"
-    remedy = "Shrink the image before uploading it; the model sees a few hundred pixels a side."
+    meaning = "The image has more bytes or more pixels than allowed."
+    remedy = "Shrink the image before uploading it; the model uses a few hundred pixels a side."
 
 
 class MessageTooLarge(GatewayError):
-    """A request that is larger than the service's messages may be."""
-
     slug = "message-too-large"
     status = 413
     title = "The image is too large for the inference service"
-    remedy = "Shrink the image before uploading it; the model sees a few hundred pixels a side."
+    meaning = "The request is larger than the messages that the service accepts."
+    remedy = "Shrink the image before uploading it; the model uses a few hundred pixels a side."
 
 
 class UnsupportedImage(GatewayError):
-    """The bytes are no image of a format that the gateway reads."""
-
     slug = "unsupported-image"
     status = 422
     title = "The file is not an image that can be read"
+    meaning = "The bytes are not an image of a supported format."
     remedy = "Send a photograph as JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
 
 
 class DamagedImage(GatewayError):
-    """The format is known, but the picture cannot be decoded."""
-
     slug = "damaged-image"
     status = 422
     title = "The image is damaged"
-    remedy = "Upload the file again; it may have been cut short on its way."
+    meaning = "The format is supported, but the image cannot be decoded."
+    remedy = "Upload the file again; it may have been truncated in transit."
 
 
 class UnknownService(GatewayError):
-    """No service of that name in the settings."""
-
     slug = "unknown-service"
     status = 404
     title = "There is no such service"
+    meaning = "The settings configure no service of that name."
+
+
+class UnknownVersion(GatewayError):
+    slug = "unknown-version"
+    status = 404
+    title = "There is no such version of the model"
+    meaning = "The inference service does not serve the requested version or label of the model."
+
+
+class MethodNotOffered(GatewayError):
+    slug = "method-not-offered"
+    status = 501
+    title = "The method is not offered"
+    meaning = "The inference service, or the gateway, does not offer the requested method."
 
 
 # --- The gateway's own configuration ----------------------------------------------------------------------------
 
 
 class Misconfigured(GatewayError):
-    """The app settings cannot be used; ``detail`` names each."""
-
     slug = "misconfigured"
     status = 500
     title = "The gateway's settings are wrong"
+    meaning = "The app settings cannot be used; the detail names each faulty one."
     remedy = "Correct the app settings that the detail names, and restart the function app."
 
 
 class InternalError(GatewayError):
-    """A fault of the gateway's own that none of the others names."""
-
     slug = "internal-error"
     status = 500
     title = "The gateway failed"
-    remedy = "Report it with the request_id, under which the gateway's log names the place."
+    meaning = "An unexpected fault of the gateway itself."
+    remedy = "Report it with the request_id: the gateway's log has the location under it."
 
 
 # --- Key Vault and the managed identity ---------------------------------------------------------------------------
 
 
 class IdentityUnavailable(GatewayError):
-    """No token could be had for Key Vault."""
-
     slug = "identity-unavailable"
     status = 503
-    title = "The gateway's managed identity gives no token"
+    title = "The gateway's identity returns no token"
+    meaning = "No access token could be obtained for Key Vault or the control plane."
     remedy = "Check that the function app has a managed identity and that MANAGED_IDENTITY_CLIENT_ID, if set, names it."
 
 
 class VaultUnreachable(GatewayError):
-    """Key Vault does not answer, or not as Key Vault does."""
-
     slug = "vault-unreachable"
     status = 503
     title = "Key Vault cannot be reached"
+    meaning = "Key Vault does not respond, or responds in an unexpected way."
     remedy = "Check KEY_VAULT_URL, the vault's firewall, and the private endpoint or DNS on the way to it."
 
 
 class VaultThrottled(GatewayError):
-    """Key Vault refuses for now: too many requests."""
-
     slug = "vault-throttled"
     status = 503
     title = "Key Vault is throttling the gateway"
+    meaning = "Key Vault refuses temporarily: too many requests."
     remedy = "Try again shortly; if it lasts, raise CREDENTIALS_REFRESH_SECONDS or give the gateway a vault of its own."
 
 
 class VaultForbidden(GatewayError):
-    """The identity may not read this secret."""
-
     slug = "vault-forbidden"
     status = 503
     title = "Key Vault refuses the gateway's identity"
+    meaning = "The identity has no permission for this secret."
     remedy = "Give its identity the role 'Key Vault Secrets User' on the vault; 'Secrets Officer' where it rotates."
 
 
 class SecretMissing(GatewayError):
-    """The vault holds no secret of that name."""
-
     slug = "secret-missing"
     status = 503
     title = "A secret is missing from Key Vault"
+    meaning = "The vault has no secret of that name."
     remedy = "Create the secret, or correct the setting that names it."
 
 
 class SecretDisabled(GatewayError):
-    """The secret's latest version is disabled."""
-
     slug = "secret-disabled"
     status = 503
     title = "A secret in Key Vault is disabled"
+    meaning = "The secret's latest version is disabled, or the secret is deleted."
     remedy = "Enable the secret's latest version, or store a new one."
 
 
 class InvalidPin(GatewayError):
-    """The pins' secret holds no certificate that can be used."""
-
     slug = "invalid-pin"
     status = 503
     title = "The pinned certificates cannot be used"
-    remedy = "Store the service's certificate, or its authority's, as PEM in the pins' secret."
+    meaning = "The pins secret contains no usable certificate."
+    remedy = "Store the service's certificate, or its authority's, as PEM in the pins secret."
 
 
-# --- The control plane -----------------------------------------------------------------------------------------
+# --- Rotation and the control plane --------------------------------------------------------------------------------
 
 
 class NotRotated(GatewayError):
-    """A rotation was asked for of a service that the settings say nothing about."""
-
     slug = "not-rotated"
     status = 409
     title = "The gateway does not rotate this service"
+    meaning = "A rotation was requested of a service for which the settings configure none."
     remedy = "Set the service's CONTROL_PLANE_NAME to its name at the control plane."
 
 
 class RotationBusy(GatewayError):
-    """Another run is at work on the same service."""
-
     slug = "rotation-busy"
     status = 409
-    title = "A rotation of the service is under way"
-    remedy = "Try again after the time in Retry-After; GET /api/rotation tells how far it is."
+    title = "A rotation of the service is in progress"
+    meaning = "Another run is working on the same service."
+    remedy = "Try again after the time in Retry-After; GET /api/rotation shows its progress."
 
 
 class ControlPlaneUnreachable(GatewayError):
-    """The control plane gave no answer that tells what came of the request."""
-
     slug = "control-plane-unreachable"
     status = 503
     title = "The service's control plane cannot be reached"
-    remedy = "Nothing is lost: the next tick goes on. If it lasts, check the CONTROL_PLANE settings and the network."
+    meaning = "The control plane gave no response from which the outcome of the request is known."
+    remedy = "The next run continues. If it lasts, check the CONTROL_PLANE settings and the network."
+
+
+class InvalidControlPlaneResponse(ControlPlaneUnreachable):
+    """The response does not follow the control plane's contract."""
+
+
+class OutcomeUnknown(ControlPlaneUnreachable):
+    """A request that must not be sent twice got no response: whether it was carried out is not known."""
+
+
+class OperationTimedOut(ControlPlaneUnreachable):
+    """The deadline passed during an operation, which may still end either way.
+
+    ``operation`` is its path, for :meth:`DeploymentClient.wait_for_operation`; empty where it is not known.
+    """
+
+    def __init__(self, detail: str, operation: str) -> None:
+        super().__init__(detail)
+        self.operation = operation
 
 
 class ControlPlaneRefused(GatewayError):
-    """The control plane refused the request: the token, the role, or what was asked for."""
-
     slug = "control-plane-refused"
     status = 502
     title = "The service's control plane refuses"
+    meaning = "The control plane refused the request: the token, the role, or the content."
     remedy = "Give the gateway's identity a role on the account, and compare CONTROL_PLANE_NAME with what is deployed."
+
+    def __init__(self, detail: str, http_status: int = 0) -> None:
+        """``http_status`` is the control plane's, zero where there is none."""
+        super().__init__(detail)
+        self.http_status = http_status
+
+
+class NotDeployed(ControlPlaneRefused):
+    """404: the control plane has no service, model, operation or account of that identifier."""
+
+
+class NameInUse(ControlPlaneRefused):
+    """Another service has the name."""
+
+
+class OperationFailed(ControlPlaneRefused):
+    """An operation ended as Failed or Cancelled; ``reason`` is the control plane's.
+
+    ``operation`` is its path, empty where only the service's state shows the failure.
+    """
+
+    def __init__(self, operation: str, state: str, reason: str) -> None:
+        which = operation.rpartition("/")[2] or "on the service"
+        super().__init__(f"The operation {which} ended as {state}: {reason.rstrip('.')}.")
+        self.operation = operation
+        self.reason = reason
 
 
 # --- The inference service --------------------------------------------------------------------------------------
 
 
 class ServiceUnreachable(GatewayError):
-    """No connection, or one that broke."""
-
     slug = "service-unreachable"
     status = 503
     title = "The inference service cannot be reached"
+    meaning = "No connection could be made, or it broke."
     remedy = "Try again shortly; if it lasts, check that the service runs and that its address and port are right."
 
 
 class ServiceUntrusted(GatewayError):
-    """The service's certificate was issued by no one whom the pins name."""
-
     slug = "service-untrusted"
     status = 502
     title = "The inference service's certificate is not trusted"
-    remedy = "Store the certificate that the service presents, or its authority's, in the pins' secret."
+    meaning = "No pinned certificate matches, or issued, the certificate that the service presents."
+    remedy = "Store the certificate that the service presents, or its authority's, in the pins secret."
 
 
 class ServiceCertificateExpired(GatewayError):
-    """The service presents, or the pins hold, a certificate past its end."""
-
     slug = "service-certificate-expired"
     status = 502
     title = "The inference service's certificate has expired"
+    meaning = "The service presents, or the pins contain, a certificate that is not valid now."
     remedy = "Rotate the service's certificate, and pin the new one."
 
 
 class ServiceNameMismatch(GatewayError):
-    """The service's certificate names another host."""
-
     slug = "service-name-mismatch"
     status = 502
     title = "The inference service's certificate is for another name"
+    meaning = "The service's certificate names another host."
     remedy = "Set the service's TLS_NAME to a name in its certificate, or issue one for the address in use."
 
 
 class ServiceWithoutTls(GatewayError):
-    """Something answers at the service's port, but not with TLS."""
-
     slug = "service-without-tls"
     status = 502
-    title = "The inference service does not speak TLS"
+    title = "The inference service does not use TLS"
+    meaning = "A server responds at the service's port, but not with TLS."
     remedy = "Turn TLS on at the service, or correct its address and port."
 
 
 class KeysRefused(GatewayError):
-    """The service refuses both keys, also fresh from Key Vault."""
-
     slug = "keys-refused"
     status = 502
     title = "The inference service refuses the gateway's keys"
-    remedy = "Store the service's current keys in Key Vault; the gateway takes them up within seconds."
+    meaning = "The service refuses both keys, also after they were read again from Key Vault."
+    remedy = "Store the service's current keys in Key Vault; the gateway uses them within seconds."
 
 
 class Overloaded(GatewayError):
-    """As many images as may be are under way to the service, or more than could be scored in time."""
-
     slug = "overloaded"
     status = 503
-    title = "Too much is under way to the inference service"
+    title = "Too many images are in progress at the inference service"
+    meaning = "The limit of images in progress is reached, or the request could not be scored before its deadline."
     remedy = "Try again after the time in Retry-After; if it lasts, add replicas of the service."
 
 
 class ServiceBusy(GatewayError):
-    """The service has no room for the call."""
-
     slug = "service-busy"
     status = 503
     title = "The inference service is overloaded"
+    meaning = "The service reports that its resources are exhausted."
     remedy = "Try again after the time in Retry-After."
 
 
 class DeadlineExceeded(GatewayError):
-    """The answer was not there in time; ``detail`` says what was under way."""
-
     slug = "deadline-exceeded"
     status = 504
     title = "The deadline passed"
+    meaning = "The response was not ready in time; the detail names the step that was in progress."
     remedy = "Try again, or allow more time: by Request-Timeout-Ms, up to the service's DEADLINE_MS."
 
 
 class ServiceRejected(GatewayError):
-    """The service refuses the call as such: a wrong model, input, shape or type.
-
-    ``code`` is gRPC's name of the status that it answered, as ``NOT_FOUND``; it is for callers within.
-    """
-
-    code = ""
-
     slug = "service-rejected"
     status = 502
     title = "The inference service rejects the gateway's call"
+    meaning = "The service rejects the call: a wrong model, input, shape or type."
     remedy = "Compare the service's MODEL, SIGNATURE, INPUT_NAME, INPUT_FORM and IMAGE_SIZE with what it serves."
+
+    def __init__(self, detail: str, code: str = "") -> None:
+        """``code`` is the name of the gRPC status, as ``NOT_FOUND``; it is for callers inside the gateway."""
+        super().__init__(detail)
+        self.code = code
 
 
 class ServiceAnswerInvalid(GatewayError):
-    """The service answered something that is no usable score."""
-
     slug = "service-answer-invalid"
     status = 502
-    title = "The inference service's answer cannot be used"
+    title = "The inference service's response cannot be used"
+    meaning = "The service's response contains no usable scores."
     remedy = "Compare the service's OUTPUT_NAME, OUTPUT_FORM and LABELS with what it serves."
 
 
 class ServiceFailed(GatewayError):
-    """The service failed within."""
-
     slug = "service-failed"
     status = 502
     title = "The inference service failed"
+    meaning = "The service reports an internal error."
     remedy = "Look at the inference service's own log at the time of the request."

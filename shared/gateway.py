@@ -1,7 +1,7 @@
 """The composition root: builds what a worker needs, once, at the first use.
 
 A worker has no start and no stop hook, and an exception while the app is imported leaves it without any function. So
-importing this module costs next to nothing and cannot fail; the first call reads the settings and brings in the rest.
+importing this module costs next to nothing and cannot fail; the first call reads the settings and imports the rest.
 """
 
 import asyncio
@@ -14,55 +14,71 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared import settings
+from shared.credentials.secrets import Secret
 from shared.errors import GatewayError, NotRotated, UnknownService
 from shared.settings import ServiceSettings, Settings, Tls
-from shared.telemetry import Call, log
-from shared.trust.secrets import Secret
+from shared.telemetry import RequestContext, log
 
 if TYPE_CHECKING:
-    from shared.fpga.predictor import Predictor
-    from shared.rotations import Rotations
+    from shared.credentials.cache import CredentialCache
+    from shared.credentials.key_vault import KeyVault
+    from shared.rotation.scheduler import Rotations
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
-    from shared.trust.vault import Vault
+    from shared.upstream.service import Upstream
 
-# How long the health of one service may take to be told, in seconds.
+# Seconds to connect to one service at warm-up, and to ask one for its health.
+CONNECT_SECONDS = 10.0
 HEALTH_SECONDS = 2.0
+
+# Threads that read from Key Vault: the secrets of two services at a time.
+_VAULT_READERS = 6
 
 
 @dataclass(frozen=True)
 class Service:
     """One service with all that it takes to score with it."""
 
-    settings: ServiceSettings
-    predictor: "Predictor"
+    upstream: "Upstream"
     scorer: "Scorer"
     model: "Model"
+
+    @property
+    def settings(self) -> ServiceSettings:
+        return self.upstream.settings
+
+
+@dataclass(frozen=True)
+class ServiceHealth:
+    """The health of one service at the moment.
+
+    ``reported`` is the status that the service reports of itself; ``credentials_age`` is in seconds, None where there
+    are none; ``vault_problem`` is why the credentials are not being renewed.
+    """
+
+    reported: str
+    channel: str
+    credentials_age: float | None
+    vault_problem: GatewayError | None
+    problem: GatewayError | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be scored with: it reports so, or reports no status but responds."""
+        return self.problem is None and self.reported in {"serving", "unknown"}
 
 
 class Gateway:
     """Everything that one worker holds; belongs to one event loop, as its channels do."""
 
     def __init__(self, config: Settings) -> None:
-        # The heavy imports wait for the first use: a cold start answers its health before it can score.
-        from shared.scoring.models import Model  # noqa: PLC0415
-        from shared.scoring.scorer import Scorer  # noqa: PLC0415
-
         self.settings = config
         self._decoders: dict[str, ThreadPoolExecutor] = {}
-        self._vault_readers = ThreadPoolExecutor(6, "vault")
-        self._vault: Vault | None = None
+        self._vault_readers = ThreadPoolExecutor(_VAULT_READERS, "vault")
+        self._vault: KeyVault | None = None
         self._vault_lock = threading.Lock()
         self._rotations: Rotations | None = None
-        self._services: dict[str, Service] = {}
-        for name, service in config.services.items():
-            predictor = self._predictor(service)
-            # Threads of its own, made when needed: the photographs of one service do not queue before another's.
-            decoders = self._decoders[name] = ThreadPoolExecutor(os.cpu_count(), f"decode-{name}")
-            admission = predictor.admission
-            scorer = Scorer(service, config.limits, predictor.predict, decoders, admission)
-            model = Model(service, config.limits, predictor, scorer, admission)
-            self._services[name] = Service(service, predictor, scorer, model)
+        self._services = {name: self._compose(service) for name, service in config.services.items()}
 
     def service(self, name: str | None) -> Service:
         """The service of that name; the default one for None.
@@ -93,10 +109,11 @@ class Gateway:
         return several[0]
 
     async def connect(self) -> None:
-        """Fetch all credentials and connect to all services; what fails is logged, and tried again by requests."""
+        """Fetch all credentials and connect to all services; failures are logged, and requests try again."""
         names = list(self._services)
+        context = RequestContext("warm-up", time.monotonic() + CONNECT_SECONDS)
         results = await asyncio.gather(
-            *(self._services[name].predictor.connect() for name in names), return_exceptions=True
+            *(self._services[name].upstream.reported_status(context) for name in names), return_exceptions=True
         )
         for name, result in zip(names, results, strict=True):
             if isinstance(result, GatewayError):
@@ -104,10 +121,31 @@ class Gateway:
             elif isinstance(result, BaseException):
                 raise result
 
-    async def health(self) -> Mapping[str, "ServiceHealth"]:
-        """The state of each service, asked of all at the same time."""
+    async def health(self) -> Mapping[str, ServiceHealth]:
+        """The health of each service, asked of all at the same time."""
         states = await asyncio.gather(*(self.health_of(service) for service in self._services.values()))
         return dict(zip(self._services, states, strict=True))
+
+    async def health_of(self, service: Service) -> ServiceHealth:
+        """The health of one service; a failure is part of the result."""
+        client = service.upstream.client
+        problem, reported = None, "unknown"
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                context = RequestContext("health", time.monotonic() + HEALTH_SECONDS)
+                reported = await service.upstream.reported_status(context)
+        except GatewayError as error:
+            problem = error
+        except TimeoutError:
+            reported = "silent"
+        cache = client.credentials
+        return ServiceHealth(
+            reported=reported,
+            channel=client.channel_state,
+            credentials_age=None if cache is None else cache.age,
+            vault_problem=None if cache is None else cache.problem,
+            problem=problem,
+        )
 
     async def rotations(self) -> "Rotations":
         """The rotations of the services that are rotated.
@@ -116,7 +154,7 @@ class Gateway:
             NotRotated: the settings rotate none.
         """
         if self._rotations is None:
-            # In a thread: their imports take a while, and requests are not to wait.
+            # In a thread: their imports take a while, and requests must not wait.
             made = await asyncio.get_running_loop().run_in_executor(self._vault_readers, self._make_rotations)
             # Another one may have been made meanwhile.
             self._rotations, surplus = self._rotations or made, made if self._rotations else None
@@ -124,89 +162,69 @@ class Gateway:
                 surplus.close()
         return self._rotations
 
-    def _make_rotations(self) -> "Rotations":
-        from shared.rotations import Rotations  # noqa: PLC0415
-
-        rotation, vault = self.settings.rotation, self.settings.vault
-        if rotation is None or vault is None:
-            raise NotRotated("No service of the gateway has a CONTROL_PLANE_NAME.")
-        return Rotations(self.settings, rotation, vault, self._the_vault())
-
     async def close(self) -> None:
         if self._rotations is not None:
-            # In a thread: it waits until what was to be announced has been.
+            # In a thread: it waits until pending events have been delivered.
             await asyncio.to_thread(self._rotations.close)
         for service in self._services.values():
-            await service.predictor.close()
+            await service.upstream.client.close()
         for decoders in self._decoders.values():
             decoders.shutdown(wait=False)
         self._vault_readers.shutdown(wait=False)
         if self._vault is not None:
             self._vault.close()
 
-    def _predictor(self, service: ServiceSettings) -> "Predictor":
-        from shared.fpga.predictor import Predictor  # noqa: PLC0415
-        from shared.trust.credentials import CredentialCache, CredentialReader  # noqa: PLC0415
+    def _compose(self, service: ServiceSettings) -> Service:
+        # The heavy imports wait for the first use: a cold start reports its health before it can score.
+        from shared.scoring.models import Model  # noqa: PLC0415
+        from shared.scoring.scorer import Scorer  # noqa: PLC0415
+        from shared.upstream.admission import Admission  # noqa: PLC0415
+        from shared.upstream.client import ServiceClient  # noqa: PLC0415
+        from shared.upstream.codecs.tensorflow import TensorFlowCodec  # noqa: PLC0415
+        from shared.upstream.service import Upstream  # noqa: PLC0415
+
+        upstream = Upstream(
+            service,
+            ServiceClient(service, self._credentials(service)),
+            TensorFlowCodec(service),
+            Admission(service.max_concurrency * len(service.addresses), service.deadline_seconds),
+        )
+        # Threads of its own, started when needed: the images of one service do not queue behind another's.
+        decoders = self._decoders[service.name] = ThreadPoolExecutor(os.cpu_count(), f"decode-{service.name}")
+        scorer = Scorer(upstream, self.settings.limits, decoders)
+        return Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
+
+    def _credentials(self, service: ServiceSettings) -> "CredentialCache | None":
+        from shared.credentials.cache import CredentialCache, CredentialReader  # noqa: PLC0415 - as above
 
         vault = self.settings.vault
         if service.tls is not Tls.REQUIRED or vault is None:
-            return Predictor(service, None)
+            return None
         reader = CredentialReader(service, self._read_secret, self._vault_readers)
-        return Predictor(service, CredentialCache(reader, refresh_seconds=vault.refresh_seconds))
+        return CredentialCache(reader, refresh_seconds=vault.refresh_seconds)
+
+    def _make_rotations(self) -> "Rotations":
+        from shared.rotation.scheduler import Rotations  # noqa: PLC0415 - as above
+
+        rotation, vault = self.settings.rotation, self.settings.vault
+        if rotation is None or vault is None:
+            raise NotRotated("No service of the gateway has a CONTROL_PLANE_NAME.")
+        codecs = {name: service.upstream.codec for name, service in self._services.items()}
+        return Rotations(self.settings, rotation, vault, self._the_vault(), codecs)
 
     def _read_secret(self, name: str) -> Secret:
         return self._the_vault().read(name)
 
-    def _the_vault(self) -> "Vault":
-        # Made in the thread that first reads a secret: the SDK's import is the longest of all, and must not hold up the
+    def _the_vault(self) -> "KeyVault":
+        # Made in the thread that first reads a secret: the SDK's import is the longest of all, and must not block the
         # event loop.
         with self._vault_lock:
             if self._vault is None:
-                from shared.trust.vault import Vault  # noqa: PLC0415
+                from shared.credentials.key_vault import KeyVault  # noqa: PLC0415 - as above
 
                 assert self.settings.vault is not None  # noqa: S101 - only services with TLS read secrets
-                self._vault = Vault(self.settings.vault)
+                self._vault = KeyVault(self.settings.vault)
             return self._vault
-
-    async def health_of(self, service: Service) -> "ServiceHealth":
-        """The state of one service; whatever ails it is part of the answer."""
-        predictor = service.predictor
-        problem, told = None, "unknown"
-        try:
-            async with asyncio.timeout(HEALTH_SECONDS):
-                told = await predictor.health(Call("health", time.monotonic() + HEALTH_SECONDS))
-        except GatewayError as error:
-            problem = error
-        except TimeoutError:
-            told = "silent"
-        cache = predictor.credentials
-        return ServiceHealth(
-            told=told,
-            channel=predictor.channel_state,
-            credentials_age=None if cache is None else cache.age,
-            vault_problem=None if cache is None else cache.problem,
-            problem=problem,
-        )
-
-
-@dataclass(frozen=True)
-class ServiceHealth:
-    """What is known of one service now.
-
-    ``told`` is its own word on its health; ``credentials_age`` is in seconds, None where there are none;
-    ``vault_problem`` says why the credentials are not being renewed.
-    """
-
-    told: str
-    channel: str
-    credentials_age: float | None
-    vault_problem: GatewayError | None
-    problem: GatewayError | None
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can be scored with: it says so, or does not speak of its health but was reached."""
-        return self.problem is None and self.told in {"serving", "unknown"}
 
 
 _gateways: dict[asyncio.AbstractEventLoop, Gateway] = {}
@@ -216,7 +234,7 @@ def gateway() -> Gateway:
     """The gateway of the running event loop, made at the first call.
 
     Raises:
-        Misconfigured: the settings cannot be used; each call tells so again.
+        Misconfigured: the settings cannot be used; each call raises it again.
     """
     loop = asyncio.get_running_loop()
     made = _gateways.get(loop)

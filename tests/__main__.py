@@ -1,7 +1,7 @@
-"""``python -m tests``: every test, in two processes side by side, since many of them do little but wait.
+"""``python -m tests``: runs all tests, in two concurrent processes, because many of them mostly wait.
 
-The tests of rotation wait most of all; they run beside the others, and their output follows when both have ended. Each
-process makes its own secrets and searches its own output for them. ``python -m pytest`` runs all of them in one.
+``python -m tests PATH ...`` runs only those tests, in one process. Without paths, the tests in ``_SECOND`` run in the
+second process, whose output follows when both have ended. Each process searches its output for its own secrets.
 """
 
 import subprocess
@@ -9,26 +9,29 @@ import sys
 import tempfile
 
 _PYTEST = [sys.executable, "-m", "pytest"]
-_ASIDE = "tests/rotation"
+# Both processes take about the same time.
+_SECOND = ["tests/integration", "tests/system/rotation"]
 
 
-def main() -> int:
-    """Run them; returns the exit code, 0 where all passed."""
+def main(paths: list[str]) -> int:
+    """Run the tests; returns the exit code, 0 if all passed."""
+    if paths:
+        return subprocess.run([*_PYTEST, *paths], check=False).returncode
     with tempfile.TemporaryFile() as output:
-        aside = subprocess.Popen([*_PYTEST, _ASIDE, "tests/test_secrets.py"], stdout=output, stderr=output)
+        second = subprocess.Popen([*_PYTEST, *_SECOND, "tests/system/test_secrets.py"], stdout=output, stderr=output)
         try:
-            code = subprocess.run([*_PYTEST, f"--ignore={_ASIDE}"], check=False).returncode
-            code_aside = aside.wait()
+            code = subprocess.run([*_PYTEST, *(f"--ignore={path}" for path in _SECOND)], check=False).returncode
+            second_code = second.wait()
         finally:
-            # Only where something came in between: by then a terminal's Ctrl-C has told it too.
-            aside.terminate()
-            aside.wait()
+            # After Ctrl-C, which the terminal also sends to the second process.
+            second.terminate()
+            second.wait()
         output.seek(0)
-        print(f"\nBeside them, {_ASIDE}:", flush=True)
+        print(f"\nThe second process, with {' and '.join(_SECOND)}:", flush=True)
         sys.stdout.buffer.write(output.read())
         sys.stdout.flush()
-    return code or code_aside
+    return code or second_code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

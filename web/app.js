@@ -1,34 +1,34 @@
-// The page: takes pictures in, has them scored a few at a time, and shows what comes back.
+// The page: adds pictures, scores a few of them at a time, and shows the results.
 
-import { Card, spoken } from "./card.js";
-import { Problem, health, score, scoreAddress } from "./gateway.js";
+import { Card, summary } from "./card.js";
+import { Problem, health, score, scoreUrl } from "./gateway.js";
 import { prepare, readable } from "./pictures.js";
 
-// As many requests at a time; more would only wait in the browser or the gateway.
-const AT_ONCE = 3;
+// The number of concurrent requests; more would only wait in the browser or the gateway.
+const CONCURRENCY = 3;
 const KEY = "function-key";
 
 const $ = (id) => document.getElementById(id);
 
-const jobs = new Map(); // a card -> the controller that ends its request
-const queue = []; // cards that wait for their turn
+const jobs = new Map(); // from each card to the controller that cancels its request
+const queue = []; // the cards whose requests have not started
 let running = 0;
 
-// --- Pictures in ---------------------------------------------------------------------------------------------------
+// --- Adding and removing pictures ----------------------------------------------------------------------------------
 
 function add(files) {
   if (!files.length) return;
-  const cards = files.map((file) => new Card(file, { onRetry: enqueue, onRemove: removeByHand, onKey: askForKey }));
+  const cards = files.map((file) => new Card(file, { onRetry: enqueue, onRemove: removeByUser, onKey: focusKey }));
   $("cards").prepend(...cards.map((card) => card.element));
   document.body.classList.add("has-results");
   $("results").hidden = false;
   cards.forEach(enqueue);
-  showResults();
-  say(cards.length === 1 ? `Scoring ${cards[0].name}` : `Scoring ${cards.length} pictures`);
+  scrollToResults();
+  announce(cards.length === 1 ? `Scoring ${cards[0].name}` : `Scoring ${cards.length} pictures`);
 }
 
-/** On a small screen, the results would begin near its end, or below. */
-function showResults() {
+/** Scroll to the results if they start near the end of the screen, or below it. */
+function scrollToResults() {
   const results = $("results");
   if (results.getBoundingClientRect().top > innerHeight * 0.6) results.scrollIntoView();
 }
@@ -38,21 +38,21 @@ function remove(card) {
   jobs.delete(card);
   if (queue.includes(card)) queue.splice(queue.indexOf(card), 1);
   card.close();
-  const none = !$("cards").children.length;
-  document.body.classList.toggle("has-results", !none);
-  $("results").hidden = none;
+  const empty = !$("cards").children.length;
+  document.body.classList.toggle("has-results", !empty);
+  $("results").hidden = empty;
 }
 
-function removeByHand(card) {
+function removeByUser(card) {
   const neighbour = card.element.nextElementSibling ?? card.element.previousElementSibling;
   remove(card);
-  say(`${card.name} removed`);
+  announce(`${card.name} removed`);
   (neighbour?.querySelector(".remove") ?? $("choose")).focus();
 }
 
 function clear() {
   [...jobs.keys()].forEach(remove);
-  say("All results removed");
+  announce("All results removed");
   $("choose").focus();
 }
 
@@ -62,26 +62,26 @@ function enqueue(card) {
   jobs.set(card, new AbortController());
   card.waiting();
   queue.push(card);
-  work();
+  startJobs();
 }
 
-function work() {
-  while (running < AT_ONCE && queue.length) {
+function startJobs() {
+  while (running < CONCURRENCY && queue.length) {
     running += 1;
-    attend(queue.shift()).finally(() => {
+    run(queue.shift()).finally(() => {
       running -= 1;
-      work();
+      startJobs();
     });
   }
 }
 
-async function attend(card) {
+async function run(card) {
   const { signal } = jobs.get(card);
   try {
-    const result = await scored(card, signal);
+    const result = await scoreFile(card, signal);
     if (signal.aborted) return;
     card.done(result);
-    say(spoken(card.name, result));
+    announce(summary(card.name, result));
   } catch (error) {
     if (signal.aborted) return;
     const problem = error instanceof Problem ? error : new Problem({ title: "This page failed", detail: String(error) });
@@ -89,13 +89,13 @@ async function attend(card) {
   }
 }
 
-async function scored(card, signal) {
+async function scoreFile(card, signal) {
   card.preparing();
   const { file } = card;
   if (!(await readable(file))) {
     throw new Problem({
       title: "The file can’t be read",
-      detail: "It is a folder, or it is no longer where it was.",
+      detail: "It is a folder, or it was moved or deleted.",
       remedy: "Open the folder, and choose the pictures in it.",
       status: 422,
     });
@@ -111,12 +111,12 @@ async function scored(card, signal) {
 function fail(card, problem) {
   card.failed(problem);
   card.waitsForKey = problem.kind === "key";
-  if (card.waitsForKey) markKey(false);
-  say([`${card.name}: ${problem.title}`, problem.detail, problem.remedy].filter(Boolean).map(sentence).join(" "));
+  if (card.waitsForKey) setKeyValidity(false);
+  announce([`${card.name}: ${problem.title}`, problem.detail, problem.remedy].filter(Boolean).map(sentence).join(" "));
   if (problem.status >= 500) showHealth();
 }
 
-// --- The function key: in this tab's storage, or where the browser refuses that, in memory ----------------------------
+// --- The function key, stored in sessionStorage, or in memory if the browser denies access to it ------------------------
 
 let keyInMemory = "";
 
@@ -128,37 +128,37 @@ function readKey() {
   }
 }
 
-function keepKey(key) {
+function storeKey(key) {
   keyInMemory = key;
   try {
     if (key) sessionStorage.setItem(KEY, key);
     else sessionStorage.removeItem(KEY);
   } catch {
-    // Memory has it.
+    // It is in memory.
   }
 }
 
-function askForKey() {
+function focusKey() {
   $("key").focus();
   $("key").select();
 }
 
-function markKey(good) {
-  $("key").setAttribute("aria-invalid", String(!good));
+function setKeyValidity(valid) {
+  $("key").setAttribute("aria-invalid", String(!valid));
 }
 
-function takeKey(event) {
+function submitKey(event) {
   event.preventDefault();
   const key = $("key").value.trim();
-  const usable = /^[!-~]*$/.test(key);
-  markKey(usable);
-  $("key-hint").textContent = usable
-    ? "Stays in this tab, and is forgotten when you close it."
-    : "A key has only letters, digits and signs: this one holds something else.";
-  if (!usable) return;
-  keepKey(key);
+  const valid = /^[!-~]*$/.test(key);
+  setKeyValidity(valid);
+  $("key-hint").textContent = valid
+    ? "Stored in this tab only, until you close it."
+    : "A key has only ASCII letters, digits and symbols; this one has other characters.";
+  if (!valid) return;
+  storeKey(key);
   showCommand();
-  say(key ? "The key is used from now on" : "No key is used from now on");
+  announce(key ? "The key is set" : "The key is removed");
   [...jobs.keys()].filter((card) => card.waitsForKey).forEach((card) => {
     card.waitsForKey = false;
     enqueue(card);
@@ -167,29 +167,30 @@ function takeKey(event) {
 
 // --- The gateway's state ---------------------------------------------------------------------------------------------
 
-let asking = null;
+let healthRequest = null;
 
-/** Ask the gateway for its state; those who ask while it is being asked get the same answer. */
+/** Request and show the gateway's state; concurrent calls share one request. */
 function showHealth() {
-  asking ??= health()
-    .then(showServices, showUnwell)
+  healthRequest ??= health()
+    .then(showServices, showHealthProblem)
     .finally(() => {
-      asking = null;
+      healthRequest = null;
     });
 }
 
 function showServices({ ready, services }) {
-  offer(services);
-  const away = services.filter((service) => !service.ready);
+  setServiceOptions(services);
+  const notReady = services.filter((service) => !service.ready);
   if (ready) setState("ready", "Ready");
-  else if (away.length < services.length) setState("partly", "Partly ready");
+  else if (notReady.length < services.length) setState("partly", "Partly ready");
   else setState("failed", "Not ready");
-  setNotice(away.map(({ name, why }) => `The service ${name} is not ready${why ? `: ${lowered(why)}` : ""}.`));
+  setNotice(
+    notReady.map(({ name, cause }) => `The service ${name} is not ready${cause ? `: ${uncapitalized(cause)}` : ""}.`),
+  );
 }
 
-function showUnwell(problem) {
-  const unreachable = problem.kind === "unreachable";
-  setState("failed", unreachable ? "Out of reach" : "Not ready");
+function showHealthProblem(problem) {
+  setState("failed", problem.kind === "unreachable" ? "Unreachable" : "Not ready");
   setNotice([problem.title, problem.detail, problem.remedy].filter(Boolean).map(sentence));
 }
 
@@ -209,11 +210,11 @@ function sentence(text) {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
-function lowered(title) {
+function uncapitalized(title) {
   return title.charAt(0).toLowerCase() + title.slice(1);
 }
 
-function offer(services) {
+function setServiceOptions(services) {
   const select = $("service");
   const chosen = select.value;
   const options = services.map(({ name, ready }) => new Option(ready ? name : `${name} (not ready)`, name));
@@ -222,20 +223,20 @@ function offer(services) {
   $("service-field").hidden = services.length < 2;
 }
 
-// --- Wiring ----------------------------------------------------------------------------------------------------------
+// --- Events ----------------------------------------------------------------------------------------------------------
 
-function say(text) {
+function announce(text) {
   const log = $("announcer");
   log.append(Object.assign(document.createElement("p"), { textContent: text }));
   while (log.children.length > 30) log.firstChild.remove();
 }
 
-function wireInputs() {
+function listenToInputs() {
   for (const [button, input] of [["choose", "files"], ["photograph", "camera"]]) {
     $(button).addEventListener("click", () => $(input).click());
     $(input).addEventListener("change", () => {
       add([...$(input).files]);
-      $(input).value = ""; // so that the same file can be chosen again
+      $(input).value = ""; // otherwise, choosing the same file again would not be a change
     });
   }
   document.addEventListener("paste", (event) => {
@@ -245,22 +246,22 @@ function wireInputs() {
   });
 }
 
-function wireDrop() {
-  const brings = (event) => event.dataTransfer?.types.includes("Files");
-  let inside = 0; // enter and leave are told for every element on the way
+function listenToDrops() {
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0; // every element on the way sends an enter and a leave event
   const mark = (change) => {
-    inside = change ? Math.max(0, inside + change) : 0;
-    document.body.classList.toggle("dropping", inside > 0);
+    depth = change ? Math.max(0, depth + change) : 0;
+    document.body.classList.toggle("dropping", depth > 0);
   };
-  document.addEventListener("dragenter", (event) => brings(event) && mark(1));
-  document.addEventListener("dragleave", (event) => brings(event) && mark(-1));
+  document.addEventListener("dragenter", (event) => hasFiles(event) && mark(1));
+  document.addEventListener("dragleave", (event) => hasFiles(event) && mark(-1));
   document.addEventListener("dragover", (event) => {
-    if (!brings(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "copy";
   });
   document.addEventListener("drop", (event) => {
-    if (!brings(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     mark(0);
     add([...event.dataTransfer.files]);
@@ -269,13 +270,13 @@ function wireDrop() {
 
 function showCommand() {
   const key = readKey() ? "-H \"x-functions-key: $KEY\" " : "";
-  $("command").textContent = `curl ${key}-F photo=@cat.jpg '${scoreAddress($("service").value)}'`;
+  $("command").textContent = `curl ${key}-F photo=@cat.jpg '${scoreUrl($("service").value)}'`;
 }
 
-wireInputs();
-wireDrop();
+listenToInputs();
+listenToDrops();
 $("clear").addEventListener("click", clear);
-$("key-form").addEventListener("submit", takeKey);
+$("key-form").addEventListener("submit", submitKey);
 $("service").addEventListener("change", showCommand);
 $("key").value = readKey();
 showCommand();

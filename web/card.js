@@ -1,13 +1,13 @@
-// A picture's card: the picture, and beside it what is known of it so far.
+// The card of a picture: a preview, and the progress, the result or the problem.
 
 const percent = new Intl.NumberFormat(undefined, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const one = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const whole = new Intl.NumberFormat();
 
-// The parts of a request in the gateway, by their names in Server-Timing.
+// The steps of a request in the gateway, by their names in Server-Timing.
 const PARTS = { decode: "Decode", credentials: "Keys", wait: "Wait", predict: "Predict" };
 
-/** A list item for one file. Its methods show what happens to the file; buttons call `onRetry` and `onRemove`. */
+/** A list item for one file. Its methods set the state; its buttons call `onRetry`, `onRemove` and `onKey`. */
 export class Card {
   constructor(file, { onRetry, onRemove, onKey }) {
     this.file = file;
@@ -39,14 +39,14 @@ export class Card {
     );
   }
 
-  /** Let go of the picture's memory. */
+  /** Remove the card, and release the picture's memory. */
   close() {
     URL.revokeObjectURL(this.url);
     this.element.remove();
   }
 
   waiting() {
-    this.show("working", working("Waiting for its turn"));
+    this.show("working", working("Queued"));
   }
 
   preparing() {
@@ -54,13 +54,13 @@ export class Card {
   }
 
   scoring(sent) {
-    const whatIsSent = sent === this.file ? "" : `, sent as ${size(sent.size)}`;
-    this.meta.textContent = size(this.file.size) + whatIsSent;
+    const sentSize = sent === this.file ? "" : `, sent as ${size(sent.size)}`;
+    this.meta.textContent = size(this.file.size) + sentSize;
     this.show("working", working("Scoring"));
   }
 
   done({ service, labels, timings, elapsed }) {
-    const shown = labels.length ? labelList(labels) : element("p", { textContent: "No label is likely enough." });
+    const shown = labels.length ? labelList(labels) : element("p", { textContent: "No label reaches the threshold." });
     this.show("done", shown, times(timings, elapsed, service));
   }
 
@@ -76,17 +76,17 @@ export class Card {
       box.append(element("p", { className: "hint", textContent: `Request ${problem.requestId}` }));
     }
     if (problem.kind === "key") box.append(this.button("Enter the key", this.onKey));
-    else if (problem.passing) box.append(this.button("Try again", () => this.onRetry(this)));
+    else if (problem.retryable) box.append(this.button("Try again", () => this.onRetry(this)));
     this.show("failed", box);
   }
 
   show(state, ...content) {
-    // The button that was pressed goes; whoever pressed it by keyboard stays in this card.
-    const held = this.content.contains(document.activeElement);
+    // If the focus is on a button that is removed, move it to the card's remaining button.
+    const hadFocus = this.content.contains(document.activeElement);
     this.element.dataset.state = state;
     this.element.setAttribute("aria-busy", String(state === "working"));
     this.content.replaceChildren(...content);
-    if (held) this.remove.focus();
+    if (hadFocus) this.remove.focus();
   }
 
   preview() {
@@ -95,24 +95,24 @@ export class Card {
     frame.dataset.suffix = suffix.toLowerCase();
     this.url = URL.createObjectURL(this.file);
     const image = element("img", { alt: "", src: this.url, decoding: "async" });
-    // Without a picture to show, the frame says what kind of file it is.
+    // Without a preview, the frame shows the file's suffix.
     image.addEventListener("error", () => image.remove());
     frame.append(image);
     return frame;
   }
 
   button(text, onClick) {
-    const made = element("button", { className: "secondary", type: "button", textContent: text });
-    made.setAttribute("aria-label", `${text}: ${this.name}`);
-    made.addEventListener("click", onClick);
-    return made;
+    const button = element("button", { className: "secondary", type: "button", textContent: text });
+    button.setAttribute("aria-label", `${text}: ${this.name}`);
+    button.addEventListener("click", onClick);
+    return button;
   }
 }
 
-/** What a score says in one sentence, for those who listen. */
-export function spoken(name, { labels }) {
+/** A result in one sentence, for screen readers. */
+export function summary(name, { labels }) {
   const best = labels[0];
-  return best ? `${name}: ${best.label}, ${percent.format(best.score)}` : `${name}: no label is likely enough`;
+  return best ? `${name}: ${best.label}, ${percent.format(best.score)}` : `${name}: no label reaches the threshold`;
 }
 
 function labelList(labels) {
@@ -134,41 +134,41 @@ function labelRow({ label, score }) {
   );
 }
 
-/** Where the time went: a strip, its parts in words, and the sum as seen from here. */
+/** The duration of a request and of its steps, as a chart and as text. */
 function times(timings, elapsed, service) {
   const total = timings.find(({ name }) => name === "total")?.milliseconds ?? 0;
   const parts = timings.filter(({ name }) => name in PARTS);
-  const strip = element("div", { className: "strip" });
-  strip.setAttribute("aria-hidden", "true");
-  const words = element("dl", { className: "parts" });
-  for (const { name, milliseconds } of [...parts, ...rest(parts, total)]) {
-    if (milliseconds >= total / 200) strip.append(piece(name, milliseconds));
+  const chart = element("div", { className: "chart" });
+  chart.setAttribute("aria-hidden", "true");
+  const list = element("dl", { className: "parts" });
+  for (const { name, milliseconds } of [...parts, ...otherPart(parts, total)]) {
+    if (milliseconds >= total / 200) chart.append(segment(name, milliseconds));
     const term = element("dt", { textContent: PARTS[name] ?? "Other" });
     term.dataset.part = name;
-    words.append(element("div", {}, term, element("dd", { textContent: `${one.format(milliseconds)} ms` })));
+    list.append(element("div", {}, term, element("dd", { textContent: `${one.format(milliseconds)} ms` })));
   }
   const inGateway = total ? `${one.format(total)} ms in the gateway, ` : "";
-  const inAll = `${whole.format(Math.round(elapsed))} ms in all`;
-  const summary = element("p", { className: "sum", textContent: `Scored by ${service}: ${inGateway}${inAll}` });
-  return element("div", { className: "times" }, summary, ...(parts.length ? [strip, words] : []));
+  const inTotal = `${whole.format(Math.round(elapsed))} ms in total`;
+  const sum = element("p", { className: "sum", textContent: `Scored by ${service}: ${inGateway}${inTotal}` });
+  return element("div", { className: "times" }, sum, ...(parts.length ? [chart, list] : []));
 }
 
-function rest(parts, total) {
+function otherPart(parts, total) {
   const milliseconds = total - parts.reduce((sum, part) => sum + part.milliseconds, 0);
   return milliseconds >= 0.05 ? [{ name: "other", milliseconds }] : [];
 }
 
-function piece(name, milliseconds) {
-  const made = element("span", { className: "piece" });
-  made.dataset.part = name;
-  made.style.flexGrow = milliseconds;
-  return made;
+function segment(name, milliseconds) {
+  const bar = element("span", { className: "segment" });
+  bar.dataset.part = name;
+  bar.style.flexGrow = milliseconds;
+  return bar;
 }
 
 function working(text) {
-  const wheel = element("span", { className: "wheel" });
-  wheel.setAttribute("aria-hidden", "true");
-  return element("p", { className: "working" }, wheel, text);
+  const spinner = element("span", { className: "spinner" });
+  spinner.setAttribute("aria-hidden", "true");
+  return element("p", { className: "working" }, spinner, text);
 }
 
 function size(bytes) {
@@ -177,18 +177,18 @@ function size(bytes) {
 }
 
 function cross() {
-  const space = "http://www.w3.org/2000/svg";
-  const drawing = document.createElementNS(space, "svg");
-  drawing.setAttribute("viewBox", "0 0 16 16");
-  drawing.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(space, "path");
+  const namespace = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(namespace, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(namespace, "path");
   path.setAttribute("d", "m4 4 8 8m0-8-8 8");
-  drawing.append(path);
-  return drawing;
+  svg.append(path);
+  return svg;
 }
 
 function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }

@@ -1,47 +1,46 @@
-// The gateway's HTTP interface, and its answers as a person understands them.
+// Requests to the gateway's HTTP API, and its errors as problems to show.
 
 const API = new URL("../api/", import.meta.url);
 
-// Longer than any deadline of the gateway's own, with room for a slow upload.
-const PATIENCE_MS = 120_000;
-const HEALTH_PATIENCE_MS = 15_000;
+// Longer than the gateway's own deadlines, to allow for a slow upload.
+const TIMEOUT_MS = 120_000;
+const HEALTH_TIMEOUT_MS = 15_000;
 
-/** Why a picture has no labels: in the words of the gateway's problem document, or in ours where it could not speak. */
+/** The error of a request: the gateway's problem document, or the page's own text if there is none. */
 export class Problem extends Error {
   constructor({ title, detail = "", remedy = "", kind = "", status = 0, requestId = "" }) {
     super(title);
     Object.assign(this, { title, detail, remedy, kind, status, requestId });
   }
 
-  /** Whether the same picture may fare better another time. */
-  get passing() {
+  /** Whether another request with the same picture may succeed. */
+  get retryable() {
     return this.status === 0 || this.status === 401 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** Where a service scores; the default one for an empty name. */
-export function scoreAddress(service) {
+/** The URL for scoring with a service, or with the default service if the name is empty. */
+export function scoreUrl(service) {
   return new URL(service ? `services/${encodeURIComponent(service)}/score` : "score", API);
 }
 
 /**
  * Score one picture.
  *
- * Answers {service, labels, timings, elapsed}: labels as [{label, score}], timings in milliseconds by part, elapsed
- * in milliseconds as seen from here. Throws a Problem.
+ * Returns {service, labels, timings, elapsed}: labels as [{label, score}], timings as [{name, milliseconds}] of the
+ * gateway's steps, elapsed as the milliseconds of the whole request. Throws a Problem.
  */
 export async function score(picture, { service, key, signal }) {
   const started = performance.now();
-  const response = await send(scoreAddress(service), {
+  const response = await send(scoreUrl(service), {
     method: "POST",
-    // The content tells what a file is. What is no picture by its name is sent all the same: the answer says more
-    // than a refusal here could.
+    // The gateway detects the format by the content. Files of other types are sent too: its error names the cause.
     headers: {
       "Content-Type": picture.type.startsWith("image/") ? picture.type : "application/octet-stream",
       ...(key && { "x-functions-key": key }),
     },
     body: picture,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   });
   const document = await parsed(response);
   if (!response.ok || !document?.predictions) throw problemOf(response, document, Boolean(key));
@@ -53,15 +52,15 @@ export async function score(picture, { service, key, signal }) {
   };
 }
 
-/** The services and their state: {ready, services: [{name, ready, why}]}. Throws a Problem. */
+/** The state of the services: {ready, services: [{name, ready, cause}]}. Throws a Problem. */
 export async function health() {
-  const response = await send(new URL("health/ready", API), { signal: AbortSignal.timeout(HEALTH_PATIENCE_MS) });
+  const response = await send(new URL("health/ready", API), { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
   const document = await parsed(response);
   if (!document?.services) throw problemOf(response, document, false);
   const services = Object.entries(document.services).map(([name, state]) => ({
     name,
     ready: state.status === "ready",
-    why: state.problem?.title ?? "",
+    cause: state.problem?.title ?? "",
   }));
   return { ready: response.ok, services };
 }
@@ -92,15 +91,15 @@ async function parsed(response) {
     return await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    // The host itself answers without a body, and something on the way may answer with a page.
+    // The Functions host's own responses have no body, and those of a proxy may be HTML.
     return null;
   }
 }
 
-function unreachable(late) {
+function unreachable(timedOut) {
   return new Problem({
-    title: late ? "The gateway did not answer in time" : "The gateway can’t be reached",
-    detail: late ? "Nothing came back for two minutes." : "The picture did not get there, or the answer did not come back.",
+    title: timedOut ? "The gateway did not respond in time" : "The gateway can’t be reached",
+    detail: timedOut ? "" : "The request could not be sent, or its response was lost.",
     remedy: "Check this device’s connection, then try again.",
     kind: "unreachable",
   });
@@ -112,26 +111,26 @@ function problemOf(response, document, keySent) {
     const { title, detail, remedy, type, request_id: requestId } = document;
     return new Problem({ title, detail, remedy, kind: (type ?? "").split(":").pop(), status, requestId });
   }
-  return new Problem({ ...hostsAnswer(status, keySent), status });
+  return new Problem({ ...hostProblem(status, keySent), status });
 }
 
-/** What the Functions host means by an answer without a body. */
-function hostsAnswer(status, keySent) {
+/** The problem for a response of the Functions host, which has no body. */
+function hostProblem(status, keySent) {
   switch (status) {
     case 401:
       return {
         kind: "key",
-        title: keySent ? "The function key is wrong" : "The gateway asks for a function key",
-        detail: keySent ? "The gateway does not know this key, or it is for another function." : "",
-        remedy: "Enter the key that you were given; this picture is then scored at once.",
+        title: keySent ? "The function key is wrong" : "A function key is required",
+        detail: keySent ? "The key does not exist, or it is for another function." : "",
+        remedy: "Enter a valid key; this picture is then scored.",
       };
     case 404:
-      return { title: "There is nothing to score with", detail: "The gateway has no such function.", remedy: "Reload the page." };
+      return { title: "The function was not found", detail: "The gateway has no such function.", remedy: "Reload the page." };
     case 413:
-      return { title: "The file is too large", detail: "The gateway takes no upload of this size.", remedy: "Choose a smaller one." };
+      return { title: "The file is too large", detail: "The gateway does not accept uploads of this size.", remedy: "Choose a smaller one." };
     case 429:
-      return { title: "The gateway has too much to do", remedy: "Wait a little, then try again." };
+      return { title: "The gateway is overloaded", remedy: "Wait a moment, then try again." };
     default:
-      return { title: "The gateway failed", detail: `It answered with the status ${status} and no word of explanation.`, remedy: "Try again shortly." };
+      return { title: "The gateway failed", detail: `It responded with status ${status} and no details.`, remedy: "Try again shortly." };
   }
 }

@@ -1,10 +1,10 @@
-// Pictures on their way out: large ones are made smaller here, since the model sees a few hundred pixels a side.
+// Resizes large pictures before they are sent, because models use only a few hundred pixels per side.
 
-// What is no larger goes as it is, and what is made smaller ends up below.
+// Files of up to this size are sent unchanged, and larger ones are reduced to this size.
 export const SMALL_BYTES = 300_000;
 
-// The shorter side in pixels and JPEG's quality, tried in this order. The gateway's own default is a shorter side of
-// 256: the first has room for models that see more.
+// The shorter side in pixels and the JPEG quality, tried in this order. The gateway's default is a shorter side of 256;
+// the first steps allow for models with larger inputs.
 const STEPS = [
   { side: 640, quality: 0.86 },
   { side: 512, quality: 0.82 },
@@ -13,9 +13,9 @@ const STEPS = [
 ];
 
 /**
- * The blob to send for a file: itself, or a smaller JPEG of the same picture, upright.
+ * The blob to send for a file: the file itself, or a smaller, upright JPEG of the picture.
  *
- * A file that this browser cannot decode goes as it is: the gateway reads more formats than any browser.
+ * A file that the browser cannot decode is sent unchanged: the gateway supports more formats than browsers do.
  */
 export async function prepare(file) {
   if (file.size <= SMALL_BYTES) return file;
@@ -29,7 +29,7 @@ export async function prepare(file) {
   }
 }
 
-/** Whether a file can be read at all: a folder that was dropped cannot, nor a file that is gone. */
+/** Whether a file can be read: dropped folders and deleted files cannot. */
 export async function readable(file) {
   try {
     await file.slice(0, 1).arrayBuffer();
@@ -41,7 +41,7 @@ export async function readable(file) {
 
 async function decode(file) {
   try {
-    // Upright, as the camera's note of its orientation wants it: a canvas keeps no such note.
+    // Apply the EXIF orientation, because a canvas has none.
     return await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
     return null;
@@ -64,13 +64,13 @@ async function encode(bitmap, side, quality) {
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const context = canvas.getContext("2d");
   if (!context) return null;
-  // JPEG has no transparency; white is what the gateway lays under it too.
+  // JPEG has no transparency; the gateway uses a white background too.
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
-  // Some browsers hold the memory of a canvas until it is collected, which on a phone can be too late.
+  // Release the memory now: some browsers do so only at garbage collection, which can be too late on a phone.
   canvas.width = canvas.height = 0;
   return blob;
 }

@@ -20,7 +20,7 @@ from benchmarks.peers.forwarding import answer, service
     http={"host": "127.0.0.1"},
 )
 class Forwarding:
-    """Labels what a request holds."""
+    """Labels the images of a request."""
 
     @bentoml.api(route="/score")  # type: ignore[untyped-decorator,unused-ignore]  # as above
     async def score(self, image: Path, /) -> dict[str, Any]:

@@ -14,7 +14,7 @@ app = FastAPI(openapi_url=None)
 
 @app.get("/ready")  # type: ignore[untyped-decorator,unused-ignore]  # as above
 async def ready() -> Response:
-    """Say that it serves."""
+    """Answer the readiness check."""
     return Response()
 
 

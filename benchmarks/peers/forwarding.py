@@ -1,7 +1,7 @@
-"""What the Python peers have in common: the call of the FPGA service as a client in Python is usually written.
+"""Common code of the Python peers: the call of the inference service as a client in Python is usually written.
 
 One channel for the life of the process, over TLS with the service's authority pinned and the key as metadata; messages
-by the generated classes; numbers through ``tensor_content`` by ``numpy.tobytes``; images decoded by Pillow in full.
+by the generated classes; numbers in ``tensor_content`` by ``numpy.tobytes``; images decoded completely by Pillow.
 
 Environment: ``FPGA_ADDRESS``, ``FPGA_KEY``, ``FPGA_ROOTS`` (a PEM file) and ``FPGA_LABELS`` (one name a line).
 """
@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from protos import serving_pb2, serving_pb2_grpc, tensor_pb2
+from protos import serving_pb2, tensor_pb2
 
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
 TOP = 5
 SIDE, SHORT_SIDE = 224, 256
 DEADLINE = 10.0
@@ -30,14 +31,12 @@ type Ranked = list[dict[str, Any]]
 
 
 class Service:
-    """The FPGA service; made at the first use, inside the event loop that its channel belongs to."""
+    """The inference service; made at the first use, inside the event loop that its channel belongs to."""
 
     def __init__(self) -> None:
         roots = Path(os.environ["FPGA_ROOTS"]).read_bytes()
         credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-        self._stub: Any = serving_pb2_grpc.PredictionServiceStub(
-            grpc.aio.secure_channel(os.environ["FPGA_ADDRESS"], credentials)
-        )
+        self._predict_call = predict_call(grpc.aio.secure_channel(os.environ["FPGA_ADDRESS"], credentials))
         self._metadata = (("authorization", os.environ["FPGA_KEY"]),)
         self._names = Path(os.environ["FPGA_LABELS"]).read_text(encoding="utf-8").splitlines()
 
@@ -58,13 +57,22 @@ class Service:
         return await self._predict(pixels_request(np.frombuffer(data, "<f4").reshape(1, SIDE, SIDE, 3)))
 
     async def _predict(self, request: serving_pb2.PredictRequest) -> Ranked:
-        response = await self._stub.Predict(request, timeout=DEADLINE, metadata=self._metadata)
+        response = await self._predict_call(request, timeout=DEADLINE, metadata=self._metadata)
         scores = np.array(response.outputs["output_alias"].float_val, np.float32)
         best = np.argpartition(scores, -TOP)[-TOP:]
         best = best[np.argsort(-scores[best])]
         return [
             {"id": int(index), "label": self._names[index], "score": round(float(scores[index]), 6)} for index in best
         ]
+
+
+def predict_call(channel: Any) -> Any:
+    """``Predict`` with protobuf's messages, as generated client code makes it."""
+    return channel.unary_unary(
+        PREDICT,
+        request_serializer=serving_pb2.PredictRequest.SerializeToString,
+        response_deserializer=serving_pb2.PredictResponse.FromString,
+    )
 
 
 @functools.cache
@@ -75,17 +83,18 @@ def service() -> Service:
 
 def files_request(files: Sequence[bytes]) -> serving_pb2.PredictRequest:
     """A request of image files."""
-    shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=len(files))])
-    tensor = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING, tensor_shape=shape, string_val=files)
-    return serving_pb2.PredictRequest(model_spec=serving_pb2.ModelSpec(name="imagenet"), inputs={"images": tensor})
+    return _request([len(files)], dtype=tensor_pb2.DT_STRING, string_val=files)
 
 
 def pixels_request(pixels: Floats) -> serving_pb2.PredictRequest:
     """A request of float32 [N, 224, 224, 3]."""
-    shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in pixels.shape])
-    tensor = tensor_pb2.TensorProto(
-        dtype=tensor_pb2.DT_FLOAT, tensor_shape=shape, tensor_content=np.ascontiguousarray(pixels, "<f4").tobytes()
-    )
+    content = np.ascontiguousarray(pixels, "<f4").tobytes()
+    return _request(pixels.shape, dtype=tensor_pb2.DT_FLOAT, tensor_content=content)
+
+
+def _request(sizes: Sequence[int], **content: Any) -> serving_pb2.PredictRequest:
+    shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in sizes])
+    tensor = tensor_pb2.TensorProto(tensor_shape=shape, **content)
     return serving_pb2.PredictRequest(model_spec=serving_pb2.ModelSpec(name="imagenet"), inputs={"images": tensor})
 
 
@@ -102,5 +111,5 @@ def pixels_of(file: bytes) -> Floats:
 
 
 def answer(*ranked: Ranked) -> dict[str, Any]:
-    """What the peers answer, in the form of the gateway's answer."""
+    """A peer's answer, in the form of the gateway's."""
     return {"predictions": [{"labels": labels} for labels in ranked]}

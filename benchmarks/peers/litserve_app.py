@@ -15,7 +15,7 @@ from benchmarks.peers.forwarding import answer, service
 
 
 class Forwarding(litserve.LitAPI):  # type: ignore[misc,unused-ignore]  # as above
-    """Labels what a request holds: ``image``, ``images``, ``photo`` or ``pixels``, each in base64."""
+    """Labels the images of a request: ``image``, ``images``, ``photo`` or ``pixels``, each in base64."""
 
     def setup(self, device: str) -> None:
         """Nothing: the channel is made in the event loop, by the first request."""
@@ -26,7 +26,7 @@ class Forwarding(litserve.LitAPI):  # type: ignore[misc,unused-ignore]  # as abo
         return kind, [base64.b64decode(each) for each in (value if isinstance(value, list) else [value])]
 
     async def predict(self, given: tuple[str, list[bytes]]) -> dict[str, Any]:
-        """Ask the FPGA service."""
+        """Call the inference service."""
         kind, files = given
         if kind == "photo":
             return answer(await service().label_photo(files[0]))

@@ -1,58 +1,38 @@
 """Run the simulations, print their tables, and put tables and charts into ``docs/scale.md``."""
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Mapping
+import importlib
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
-from benchmarks.scale.figures import balancing, connections, limits, pins, vault
-from benchmarks.scale.pages import Figures, MissingPlace, filled
+from benchmarks.harness.paths import ROOT
+from benchmarks.scale.pages import Figures, filled
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
-QUESTIONS: Mapping[str, Callable[[], Figures]] = {
-    "connections": connections.figures,
-    "balancing": balancing.figures,
-    "limits": limits.figures,
-    "vault": vault.figures,
-    "pins": pins.figures,
-}
+PAGE = ROOT / "docs" / "scale.md"
+QUESTIONS = ("connections", "balancing", "limits", "vault", "pins")
 
 
 def main() -> None:
     """Answer all questions, or some."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"some of: {', '.join(QUESTIONS)}; or all")
+    what = f"some of {', '.join(QUESTIONS)}, or all"
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", choices=QUESTIONS, help=what)
     parser.add_argument("--dry-run", action="store_true", help="print the tables, and write nothing")
     options = parser.parse_args()
-    if unknown := [name for name in options.questions if name not in QUESTIONS]:
-        parser.error(f"unknown question {unknown[0]!r}; there are {', '.join(QUESTIONS)}")
-    names = options.questions or list(QUESTIONS)
-    # Each question in a process of its own: they have nothing to do with each other, and last a while.
-    with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1)) as processes:
-        for found in processes.map(answer, names):
-            for table in found.tables:
-                print(f"{table.name}\n\n{table.markdown()}\n", flush=True)
+    # Each question in a process of its own: they are independent, and take a while.
+    with ProcessPoolExecutor() as processes:
+        for found in processes.map(answer, options.questions or QUESTIONS):
+            for name, table in found.tables.items():
+                print(f"{name}\n\n{table}\n", flush=True)
             if not options.dry_run:
-                _write(found)
+                PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), found.tables), encoding="utf-8")
+                for chart in found.charts:
+                    chart.draw(PAGE.with_suffix(""))
 
 
-def answer(name: str) -> Figures:
+def answer(question: str) -> Figures:
     """The answer to one question."""
-    return QUESTIONS[name]()
-
-
-def _write(found: Figures) -> None:
-    folder = PAGE.with_suffix("")
-    try:
-        page = filled(PAGE.read_text(encoding="utf-8"), found.tables)
-    except (OSError, MissingPlace) as error:
-        sys.exit(f"{PAGE.name} cannot be filled: {error}")
-    PAGE.write_text(page, encoding="utf-8")
-    folder.mkdir(exist_ok=True)
-    for chart in found.charts:
-        (folder / f"{chart.name}.svg").write_text(chart.svg(), encoding="utf-8")
+    figures: Figures = importlib.import_module(f"benchmarks.scale.figures.{question}").figures()
+    return figures
 
 
 if __name__ == "__main__":

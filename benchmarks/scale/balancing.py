@@ -1,13 +1,13 @@
 """Which node each request goes to, and how long it waits there.
 
-Clients see the requests that they sent themselves, and nothing of the others': as gRPC's policies do. What does not
-look at the queues (at random, in turn, the first) is computed at once; what does is simulated request by request.
+A client only has information on its own requests, as with gRPC's policies. Policies without information (random, round
+robin) are computed at once, the others are simulated request by request.
 """
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from benchmarks.scale.queues import SERVICE, Floats, Ints, poisson, waits_by_nod
 class Policy(StrEnum):
     """How a client chooses among its nodes."""
 
-    PICK_FIRST = "pick first"
     RANDOM = "random"
     ROUND_ROBIN = "round robin"
     TWO_CHOICES = "two choices"
@@ -25,11 +24,10 @@ class Policy(StrEnum):
     CENTRAL = "one queue"
 
 
-@dataclass(frozen=True)
-class Fleet:
-    """Nodes with their service times, and clients, equally busy, that each may use all of them or their ``subsets``.
+class Fleet(NamedTuple):
+    """Nodes with their service times, and equally busy clients, each of which uses all nodes or its subset.
 
-    ``use`` is the arrivals' rate over what all nodes together can serve.
+    ``use`` is the rate of arrivals over the capacity of all nodes together.
     """
 
     use: float
@@ -51,36 +49,32 @@ def nodes(count: int, slow: int = 0, factor: float = 1.5) -> list[float]:
 
 
 def simulate(fleet: Fleet, policy: Policy) -> Floats:
-    """The waits of all requests but the first tenth, in which the queues form."""
+    """The waits of all requests but the first tenth, during which the queues form."""
     random = np.random.default_rng(fleet.seed)
     arrivals = poisson(fleet.rate, fleet.requests, random)
     who = random.integers(fleet.clients, size=fleet.requests)
     match policy:
-        case Policy.PICK_FIRST | Policy.RANDOM | Policy.ROUND_ROBIN:
+        case Policy.RANDOM | Policy.ROUND_ROBIN:
             waited = waits_by_node(arrivals, _blind(fleet, policy, who, random), fleet.services)
         case Policy.CENTRAL:
             waited = _central(arrivals, fleet.services)
         case Policy.TWO_CHOICES | Policy.LEAST_REQUEST:
-            waited = _seeing(fleet, arrivals, who, _two_choices if policy is Policy.TWO_CHOICES else _least, random)
+            waited = _informed(fleet, arrivals, who, _two_choices if policy is Policy.TWO_CHOICES else _least, random)
     return waited[len(waited) // 10 :]
 
 
 def _blind(fleet: Fleet, policy: Policy, who: Ints, random: np.random.Generator) -> Ints:
     size = len(fleet.services) if fleet.subsets is None else fleet.subsets.shape[1]
-    match policy:
-        case Policy.RANDOM:
-            place = random.integers(size, size=len(who))
-        case Policy.ROUND_ROBIN:
-            # Each client begins anywhere.
-            place = (random.integers(size, size=fleet.clients)[who] + _turns(who)) % size
-        case _:
-            # Where the address list comes in a random order for each client.
-            place = random.integers(size, size=fleet.clients)[who]
+    if policy is Policy.RANDOM:
+        place = random.integers(size, size=len(who))
+    else:
+        # Each client begins at a random node.
+        place = (random.integers(size, size=fleet.clients)[who] + _turns(who)) % size
     return place if fleet.subsets is None else fleet.subsets[who, place]
 
 
 def _turns(who: Ints) -> Ints:
-    """How many requests the same client sent before, for each request."""
+    """For each request, the number of earlier ones of the same client."""
     order = np.argsort(who, kind="stable")
     sorted_ = who[order]
     first = np.searchsorted(sorted_, sorted_)
@@ -90,7 +84,7 @@ def _turns(who: Ints) -> Ints:
 
 
 def _central(arrivals: Floats, services: Sequence[float]) -> Floats:
-    """One queue for all nodes: whoever is free first, the fastest of them, takes the next request."""
+    """One queue for all nodes: the fastest free node takes the next request, or else the first that becomes free."""
     free = [(0.0, service) for service in services]
     heapq.heapify(free)
     waited = np.empty(len(arrivals))
@@ -123,14 +117,14 @@ def _least(under_way: list[int], one: float, _other: float) -> int:
     count = under_way.count(least)
     if count == 1:
         return under_way.index(least)
-    # Of those with equally few any, lest all clients take the first.
+    # Of several with equally few a random one, or all clients would take the first.
     skip, place = int(one * count), -1
     for _ in range(skip + 1):
         place = under_way.index(least, place + 1)
     return place
 
 
-def _seeing(fleet: Fleet, arrivals: Floats, who: Ints, choose: _Choice, random: np.random.Generator) -> Floats:
+def _informed(fleet: Fleet, arrivals: Floats, who: Ints, choose: _Choice, random: np.random.Generator) -> Floats:
     size = len(fleet.services)
     mine = [list(range(size))] * fleet.clients if fleet.subsets is None else fleet.subsets.tolist()
     under_way = [[0] * len(own) for own in mine]

@@ -1,38 +1,43 @@
-"""Ways of bounding how many calls a worker has under way: each sees its own calls alone, as a real worker does.
+"""Limits of the calls that a worker has under way; each limiter only has information on its own worker's calls.
 
-A limiter is asked before a call and told after it; calls end in the order in which they began. The gateway's own is
-``shared.admission`` itself, on the simulation's clock. Latencies and times are in seconds.
+A limiter is called before and after each call; calls end in the order in which they began. The gateway's own is
+``shared.upstream.admission`` itself, on the simulation's clock. Latencies and times are in seconds.
 """
 
-# What a limiter is told is more than some of them use.
-# ruff: noqa: ARG002
+# ruff: noqa: ARG002 - not every limiter uses all arguments
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from shared import admission
 from shared.errors import DeadlineExceeded, Overloaded
 from shared.settings import ServiceSettings
-from shared.telemetry import Call
+from shared.telemetry import RequestContext
+from shared.upstream import admission
 
 MOST = ServiceSettings.max_concurrency
+# As good as none, for the limiters that have no setting.
+UNLIMITED = 1_000.0
 
 
-class Limiter(Protocol):
-    """What bounds the calls under way of one worker."""
+class Limiter:
+    """Limits the calls of one worker, to a fixed number where no subclass changes it."""
+
+    def __init__(self, first: float) -> None:
+        self._limit = first
 
     @property
     def limit(self) -> float:
-        """How many there may be."""
+        """The most calls under way."""
+        return self._limit
 
     def admits(self, now: float, in_flight: int) -> bool:
-        """Whether another call may be made, with ``in_flight`` under way; if so, it is."""
+        """Whether another call may begin, with ``in_flight`` under way; if so, it does."""
+        return in_flight < max(1, int(self._limit))
 
     def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
-        """The oldest call has ended after ``latency``, in time or at its deadline; it is among the ``in_flight``."""
+        """The oldest call has ended after ``latency``, in time or at its deadline; it counts as ``in_flight``."""
 
 
 # Makes a worker's limiter from its deadline.
@@ -53,101 +58,72 @@ _CLOCK = _Clock()
 
 @contextmanager
 def own_clock() -> Iterator[None]:
-    """While it lasts, the gateway's own limiter lives by the simulation's clock."""
+    """Until the context ends, the gateway's own limiter uses the simulation's clock."""
     with patch.object(admission, "time", _CLOCK):
         yield
 
 
-class _Call(Call):
-    """A call that was made just now."""
+class _Call(RequestContext):
+    """A call that has just begun."""
 
     @property
     def remaining(self) -> float:
         return self.deadline
 
 
-class Own:
+class Own(Limiter):
     """The gateway's own limiter; only within :func:`own_clock`."""
 
     def __init__(self, deadline: float, most: int = MOST) -> None:
         self._admission = admission.Admission(most, deadline)
         self._call = _Call("", deadline)
-        self._under_way: deque[tuple[AbstractContextManager[None], AbstractContextManager[None]]] = deque()
+        self._under_way: deque[ExitStack] = deque()
 
     @property
     def limit(self) -> float:
-        return self._admission._bound  # noqa: SLF001 - told by nothing else
+        return self._admission._limit  # noqa: SLF001 - it has no public name
 
     def admits(self, now: float, in_flight: int) -> bool:
         _CLOCK.now = now
-        place, watch = self._admission.place(1, self._call), self._admission.watch(self._call)
+        call = ExitStack()
         try:
-            place.__enter__()
+            call.enter_context(self._admission.permit(1, self._call))
         except Overloaded:
             return False
-        watch.__enter__()
-        self._under_way.append((place, watch))
+        call.enter_context(self._admission.track(self._call))
+        self._under_way.append(call)
         return True
 
     def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
         _CLOCK.now = now
-        place, watch = self._under_way.popleft()
-        if in_time:
-            watch.__exit__(None, None, None)
-        else:
-            error = DeadlineExceeded("")
-            watch.__exit__(DeadlineExceeded, error, None)
-        place.__exit__(None, None, None)
+        error = None if in_time else DeadlineExceeded("")
+        self._under_way.popleft().__exit__(None if in_time else DeadlineExceeded, error, None)
 
 
-class _Counting:
-    """A limiter that compares what is under way with its limit."""
+class Aimd(Limiter):
+    """The gateway's rule once more, with parts that can be left out, to see the effect of each.
 
-    def __init__(self, first: float) -> None:
-        self._limit = first
-
-    @property
-    def limit(self) -> float:
-        return self._limit
-
-    def admits(self, now: float, in_flight: int) -> bool:
-        return in_flight < max(1, int(self._limit))
-
-    def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
-        """Nothing is learnt."""
-
-
-class Fixed(_Counting):
-    """A limit that never changes."""
-
-
-class Aimd(_Counting):
-    """The gateway's own rule once more, with each of its parts to be left out: what are they good for?
-
-    ``first``: where it begins. ``doubles``: the limit grows with every answer until it is cut for the first time.
-    ``from_flight``: it cuts what is under way, not a limit that may be far above. ``patient``: twice the lowest latency
-    seen is never too long. ``bound``: half of the deadline always is.
+    ``first``: the limit at first. ``doubles``: it grows with every answer until it is cut for the first time.
+    ``from_flight``: a cut starts from the calls under way, not from the limit, which may be far above. ``patient``:
+    twice the lowest observed latency is never too long. ``bound``: half of the deadline always is.
     """
 
     def __init__(
         self,
         deadline: float,
         *,
-        first: int = admission.FIRST,
+        first: int = admission.FIRST_LIMIT,
         doubles: bool = True,
         from_flight: bool = True,
         patient: bool = True,
         bound: bool = True,
-        most: int = MOST,
     ) -> None:
-        super().__init__(float(min(first, most)))
+        super().__init__(float(first))
         self._target = admission.SHARE * deadline
         self._bound = admission.LARGEST_SHARE * deadline if bound else float("inf")
-        self._patience = admission.TIMES if patient else 0.0
-        self._most, self._from_flight = float(most), from_flight
-        self._growing = doubles
-        self._cut_at = float("-inf")
-        self._lowest = float("inf")
+        self._patience = admission.MULTIPLE if patient else 0.0
+        self._from_flight, self._growing = from_flight, doubles
+        self._cut_at, self._lowest = float("-inf"), float("inf")
 
     def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
         if in_time:
@@ -157,10 +133,10 @@ class Aimd(_Counting):
         if not in_time or too_long:
             self._shrink(now, latency, in_flight, admission.CUT if in_time else admission.CUT_HARD)
         elif 2 * in_flight >= self._limit:
-            self._limit = min(self._most, self._limit + (1 if self._growing else 1 / self._limit))
+            self._limit = min(MOST, self._limit + (1 if self._growing else 1 / self._limit))
 
     def _shrink(self, now: float, latency: float, in_flight: int, factor: float) -> None:
-        # A call that was sent before the last cut says nothing about it.
+        # Not for a call that began before the last cut.
         if now - latency >= self._cut_at:
             used = min(self._limit, in_flight) if self._from_flight else self._limit
             self._limit = max(1.0, used * factor)
@@ -168,16 +144,15 @@ class Aimd(_Counting):
             self._cut_at = now
 
 
-class Vegas(_Counting):
-    """After TCP Vegas: the queue that one's own calls form is estimated from the lowest latency seen, and kept small.
+class Vegas(Limiter):
+    """After TCP Vegas: the queue of the worker's own calls is estimated from the lowest observed latency.
 
-    ``limit * (1 - lowest / latency)`` calls are waiting; the limit grows by one a round while fewer than ``low`` do,
-    and shrinks by one a round while more than ``high`` do.
+    ``limit * (1 - lowest / latency)`` calls are waiting; the limit grows by one a round while these are fewer than
+    three, and shrinks by one a round while they are more than six.
     """
 
-    def __init__(self, *, most: int = 1_000, low: float = 3.0, high: float = 6.0) -> None:
-        super().__init__(float(admission.FIRST))
-        self._most, self._low, self._high = float(most), low, high
+    def __init__(self) -> None:
+        super().__init__(float(admission.FIRST_LIMIT))
         self._lowest = float("inf")
 
     def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
@@ -186,22 +161,21 @@ class Vegas(_Counting):
             return
         self._lowest = min(self._lowest, latency)
         waiting = self._limit * (1 - self._lowest / latency)
-        if waiting > self._high:
+        if waiting > 6:
             self._limit = max(1.0, self._limit - 1 / self._limit)
-        elif waiting < self._low and 2 * in_flight >= self._limit:
-            self._limit = min(self._most, self._limit + 1 / self._limit)
+        elif waiting < 3 and 2 * in_flight >= self._limit:
+            self._limit = min(UNLIMITED, self._limit + 1 / self._limit)
 
 
-class Gradient(_Counting):
-    """After the gradient of Netflix' concurrency-limits: the limit follows the usual latency over the present one.
+class Gradient(Limiter):
+    """After the gradient of Netflix' concurrency-limits: the limit follows the usual latency over the current one.
 
-    The usual latency is a slow average; a present one up to ``tolerance`` times as long is no reason to shrink; four
-    calls may queue.
+    The usual latency is a slow average; a current one of up to 1.5 times it does not shrink the limit; four calls may
+    queue.
     """
 
-    def __init__(self, *, most: int = 1_000, tolerance: float = 1.5, smoothing: float = 0.2) -> None:
-        super().__init__(float(admission.FIRST))
-        self._most, self._tolerance, self._smoothing = float(most), tolerance, smoothing
+    def __init__(self) -> None:
+        super().__init__(float(admission.FIRST_LIMIT))
         self._usual = 0.0
 
     def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
@@ -210,6 +184,6 @@ class Gradient(_Counting):
             self._usual *= 0.95
         if 2 * in_flight < self._limit:
             return
-        gradient = min(1.0, max(0.5, self._tolerance * self._usual / latency))
+        gradient = min(1.0, max(0.5, 1.5 * self._usual / latency))
         wanted = self._limit * gradient + 4
-        self._limit = min(self._most, max(1.0, self._limit + (wanted - self._limit) * self._smoothing))
+        self._limit = min(UNLIMITED, max(1.0, self._limit + (wanted - self._limit) * 0.2))

@@ -1,30 +1,27 @@
 """Many workers, each with a limit of its own, in front of one node that takes one image at a time, in order.
 
-The node's queue is first come, first served, so a call's start and end are known when it arrives. A call that passes
-its deadline frees its worker's place; the node either never begins it (it noticed that the call was cancelled) or
-scores it for nobody.
+The node's queue is first come, first served, so a call's begin and end are known when it arrives. A call that exceeds
+its deadline leaves its worker's count; the node either never begins it (where it drops cancelled calls) or scores it in
+vain.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.scale.limiters import Limiter, Maker, own_clock
-from benchmarks.scale.queues import SERVICE, Floats
+from benchmarks.scale.limiters import Maker, own_clock
+from benchmarks.scale.queues import SERVICE, Floats, Ints
 
 # Between two hosts of one region, there and back.
 ROUND_TRIP = 0.001
 
 
-@dataclass(frozen=True)
-class Overload:
-    """What happens: ``load`` is the arrivals' rate over the node's capacity; times are in seconds.
+class Overload(NamedTuple):
+    """A case: ``load`` is the rate of arrivals over the node's capacity; times are in seconds.
 
-    ``joins`` is when each worker begins, all at 0 when left out; ``slowness`` is what the service time is multiplied
-    by at a time.
+    ``joins`` is when each worker starts (at 0 when left out); ``slowness`` is the factor of the service time at a time.
     """
 
     load: float
@@ -36,33 +33,21 @@ class Overload:
     service: float = SERVICE
     round_trip: float = ROUND_TRIP
     joins: Sequence[float] = ()
-    slowness: Callable[[float], float] = field(default=lambda _: 1.0)
+    slowness: Callable[[float], float] = lambda _: 1.0
     seed: int = 1
 
 
-@dataclass
-class Worker:
-    """One worker's calls."""
-
-    limiter: Limiter
-    in_flight: int = 0
-    scored: int = 0
-    late: int = 0
-    refused: int = 0
-
-
-class Ended(NamedTuple):
-    """A call that will have ended at ``at``."""
+class Call(NamedTuple):
+    """An admitted call, which ends at ``at``."""
 
     at: float
-    sent: float
-    worker: Worker
+    latency: float
+    worker: int
     in_time: bool
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it after the warm-up; ``latencies`` are those of the calls in time, with when they ended."""
+class Outcome(NamedTuple):
+    """The results after the warm-up; ``latencies`` and ``ended`` (times) are those of the calls in time."""
 
     goodput: float
     refused: float
@@ -78,14 +63,14 @@ class Outcome:
 
 
 class Node:
-    """Serves one call at a time, in the order of their coming; calls come in the order of time."""
+    """Serves one call at a time, in the order of arrival; calls must be given in the order of time."""
 
     def __init__(self, service: float, slowness: Callable[[float], float], *, drops_expired: bool) -> None:
         self._service, self._slowness, self._drops = service, slowness, drops_expired
         self._free_at = 0.0
 
     def serve(self, now: float, gone_at: float) -> float:
-        """When a call that arrives ``now`` has been served; infinity where the node does not begin it any more."""
+        """When a call that arrives ``now`` is served; infinity where the node drops it."""
         start = max(now, self._free_at)
         if self._drops and start >= gone_at:
             return float("inf")
@@ -93,75 +78,51 @@ class Node:
         return self._free_at
 
 
+@own_clock()
 def simulate(case: Overload, maker: Maker) -> Outcome:
-    """Run it; the same seed gives the same calls."""
-    with own_clock():
-        return _run(case, maker)
-
-
-def _run(case: Overload, maker: Maker) -> Outcome:
+    """Simulate; the same seed gives the same calls."""
     random = np.random.default_rng(case.seed)
-    times = arrivals(case, random)
+    # The times of the calls, a Poisson process.
+    count = random.poisson(case.load / case.service * case.seconds)
+    times = np.sort(random.random(count)) * case.seconds
     joins = np.sort(np.array(case.joins or [0.0] * case.workers))
     present = np.searchsorted(joins, times, side="right")
     chosen = (random.random(len(times)) * present).astype(int)
-    workers = [Worker(maker(case.deadline)) for _ in range(case.workers)]
+    limiters, in_flight = [maker(case.deadline) for _ in range(case.workers)], [0] * case.workers
     node = Node(case.service, case.slowness, drops_expired=case.drops_expired)
-    under_way: deque[Ended] = deque()
-    latencies: list[tuple[float, float]] = []
-    for now, who in zip(times.tolist(), chosen.tolist(), strict=True):
+    under_way: deque[Call] = deque()
+    ended: list[Call] = []
+    refused = 0
+    for now, worker in zip(times.tolist(), chosen.tolist(), strict=True):
         while under_way and under_way[0].at <= now:
-            _end(under_way.popleft(), case, latencies)
-        worker = workers[who]
-        counts = now >= case.warm_up
-        if not worker.limiter.admits(now, worker.in_flight):
-            worker.refused += counts
+            call = under_way.popleft()
+            limiters[call.worker].done(call.at, call.latency, in_flight[call.worker], in_time=call.in_time)
+            in_flight[call.worker] -= 1
+            ended.append(call)
+        if not limiters[worker].admits(now, in_flight[worker]):
+            refused += now >= case.warm_up
             continue
-        worker.in_flight += 1
-        # Sent and answered over half a round trip each.
-        served = node.serve(now + case.round_trip / 2, now + case.deadline) + case.round_trip / 2
+        in_flight[worker] += 1
         gone = now + case.deadline
-        under_way.append(Ended(min(served, gone), now, worker, served <= gone))
-    return _outcome(case, workers, latencies)
-
-
-def arrivals(case: Overload, random: np.random.Generator) -> Floats:
-    """When calls come, as a Poisson process."""
-    expected = case.load / case.service * case.seconds
-    count = random.poisson(expected)
-    return np.sort(random.random(count)) * case.seconds
-
-
-def _end(call: Ended, case: Overload, latencies: list[tuple[float, float]]) -> None:
-    worker, latency = call.worker, call.at - call.sent
-    worker.limiter.done(call.at, latency, worker.in_flight, in_time=call.in_time)
-    worker.in_flight -= 1
-    if call.at < case.warm_up:
-        return
-    if call.in_time:
-        worker.scored += 1
-        latencies.append((call.at, latency))
-    else:
-        worker.late += 1
-
-
-def _outcome(case: Overload, workers: Sequence[Worker], latencies: Sequence[tuple[float, float]]) -> Outcome:
-    scored = np.array([worker.scored for worker in workers])
-    late, refused = sum(worker.late for worker in workers), sum(worker.refused for worker in workers)
-    offered = max(1, scored.sum() + late + refused)
-    table = np.array(latencies).reshape(-1, 2)
+        # Sent and answered over half a round trip each.
+        served = node.serve(now + case.round_trip / 2, gone) + case.round_trip / 2
+        at = min(served, gone)
+        under_way.append(Call(at, at - now, worker, served <= gone))
+    counted = np.array([call for call in ended if call.at >= case.warm_up]).reshape(-1, 4)
+    in_time = counted[counted[:, 3] == 1]
+    offered = max(1, len(counted) + refused)
     return Outcome(
-        goodput=float(scored.sum() * case.service / (case.seconds - case.warm_up)),
+        goodput=float(len(in_time) * case.service / (case.seconds - case.warm_up)),
         refused=refused / offered,
-        late=late / offered,
-        latencies=table[:, 1],
-        ended=table[:, 0],
-        fairness=jain(scored),
-        limits=np.array([worker.limiter.limit for worker in workers]),
+        late=(len(counted) - len(in_time)) / offered,
+        latencies=in_time[:, 1],
+        ended=in_time[:, 0],
+        fairness=jain(np.bincount(in_time[:, 2].astype(int), minlength=case.workers)),
+        limits=np.array([limiter.limit for limiter in limiters]),
     )
 
 
-def jain(shares: Floats) -> float:
+def jain(shares: Ints) -> float:
     """Jain's index of fairness: 1 where all shares are equal, 1/n where one has all."""
     squares = float((shares.astype(float) ** 2).sum())
     return float(shares.sum()) ** 2 / (len(shares) * squares) if squares else 1.0

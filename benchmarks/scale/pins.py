@@ -1,24 +1,23 @@
-"""How long it takes until every cache has read what was stored in Key Vault.
+"""How long it takes until every cache has read a new secret of Key Vault.
 
-A cache that requests keep busy reads again a random 0.8 to 1.0 of its refresh time after its last read; a read that
-fails is tried again after pauses that double. The credentials are as old as the read's beginning.
+A cache with constant requests reads again a random 0.8 to 1.0 of its refresh time after its last read; a failed read is
+repeated after pauses that double. Credentials are as old as the begin of their read.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.scale.queues import Floats
 from benchmarks.scale.vault import SPREAD, backoff
 
-# How long a read takes that fails: 429 comes at once; one that hangs is given up after 3 s without a connection, or 5 s
-# without an answer, and the two together at the worst.
+# The seconds of a failed read: 429 comes at once; one that hangs is cancelled after 3 s without a connection, or 5 s
+# without an answer, which is 8 s at worst.
 QUICK, HANGING = 0.05, 8.0
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How caches read: a share ``failing`` of the reads fails, independently, each after ``failing_takes`` seconds."""
+class Reading(NamedTuple):
+    """A share ``failing`` of the reads fails, independently of each other, each after ``failing_takes`` seconds."""
 
     refresh: float = 300.0
     failing: float = 0.0
@@ -26,7 +25,7 @@ class Reading:
 
 
 def seen_after(reading: Reading, caches: int, random: np.random.Generator) -> Floats:
-    """For each cache, how long after the storing its first read began that succeeded."""
+    """For each cache, the seconds from the change to the begin of its first successful read."""
     due = _due(reading.refresh, caches, random)
     failed = random.geometric(1 - reading.failing, caches) - 1
     pauses = np.array([0.0] + [reading.failing_takes + backoff(failures) for failures in range(1, failed.max() + 1)])
@@ -34,20 +33,20 @@ def seen_after(reading: Reading, caches: int, random: np.random.Generator) -> Fl
 
 
 def _due(refresh: float, caches: int, random: np.random.Generator) -> Floats:
-    """The time to the next read at a moment that has nothing to do with it.
+    """The time to the next read, seen at random moments.
 
-    Long intervals are met more often, in proportion to their length; within one the moment is anywhere.
+    Such a moment falls into an interval with a probability in proportion to its length, and anywhere within it.
     """
-    # The density of lengths grows in proportion, so their squares are even.
+    # The density of lengths is in proportion to the length, so their squares are uniform.
     lengths = refresh * np.sqrt(random.uniform(SPREAD**2, 1.0, caches))
     return lengths * random.random(caches)
 
 
 def late(reading: Reading, propagation: float) -> float:
-    """The chance that one cache has not read by ``propagation`` seconds after the storing.
+    """The probability that a cache has not read by ``propagation`` seconds after the change.
 
-    Summed over the number of failures in a row; each makes the next read later by a known time, so that what is left
-    is the chance that the first read was due in the last part of the longest intervals.
+    Summed over the number of failures in a row: each delays the next read by a known time, so what remains is the
+    probability that the first read was due that late.
     """
     chance, lost = 0.0, 0.0
     for failures in range(64):
@@ -59,7 +58,7 @@ def late(reading: Reading, propagation: float) -> float:
 
 
 def due_after(refresh: float, seconds: float) -> float:
-    """The chance that the next read is due later than ``seconds`` from now."""
+    """The probability that the next read is due later than ``seconds`` from now."""
     share = min(max(seconds / refresh, 0.0), 1.0)
     mean = (1 + SPREAD) / 2
     if share <= SPREAD:

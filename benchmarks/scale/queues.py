@@ -21,8 +21,8 @@ def poisson(rate: float, count: int, random: np.random.Generator) -> Floats:
 def waits(arrivals: Floats, service: float) -> Floats:
     """How long each request waits at one node that serves in the order of arrival.
 
-    Lindley's recursion, ``wait = max(0, wait before + service - time between``), without a loop: the wait is how far
-    the work that has come is above its lowest point.
+    Lindley's recursion, ``wait = max(0, previous wait + service - time between)``, without a loop: the wait is the
+    distance of the accumulated work from its lowest point.
     """
     if not len(arrivals):
         return np.zeros(0)

@@ -1,7 +1,7 @@
 """Which of the nodes a client connects to.
 
-A client is a worker process of an instance; each has one gRPC channel a service. Subsets are matrices: a row a client,
-with the numbers of its nodes.
+A client is a worker process of an instance, with one gRPC channel for each service. Subsets are matrices: a row for
+each client, with the numbers of its nodes.
 """
 
 import numpy as np
@@ -12,9 +12,8 @@ from benchmarks.scale.queues import Bools, Floats, Ints
 def deterministic(clients: Ints, nodes: int, size: int, seed: int = 1) -> Ints:
     """Google's deterministic subsetting, for clients that are numbered (SRE book, chapter 20).
 
-    Clients are taken in rounds of ``nodes // size``; each round has a shuffled list of its own, cut into subsets of
-    which each client gets one. So in a whole round each node gets one client; nodes that are left over by the division
-    get none in that round.
+    Clients are taken in rounds of ``nodes // size``; each round shuffles the nodes and cuts them into subsets, one for
+    each client. So in a complete round each node gets one client; nodes that are left over by the division get none.
     """
     count = nodes // size
     rows = np.empty((len(clients), size), dtype=np.int64)
@@ -28,7 +27,7 @@ def deterministic(clients: Ints, nodes: int, size: int, seed: int = 1) -> Ints:
 
 
 def chosen_at_random(clients: int, nodes: int, size: int, random: np.random.Generator) -> Ints:
-    """Each client draws for itself, as it must where nobody numbers the clients: gRPC's A68 comes to the same."""
+    """Subsets chosen by each client by itself, for clients that are not numbered; gRPC's A68 has the same effect."""
     return np.argsort(random.random((clients, nodes)), axis=1)[:, :size]
 
 
@@ -40,7 +39,7 @@ def connections(subsets: Ints, nodes: int) -> Ints:
 def shares(subsets: Ints, nodes: int, alive: Bools | None = None) -> Floats:
     """The share of all requests that each node gets where clients are equally busy and take their nodes in turn.
 
-    With ``alive``, clients do without the nodes that are not.
+    With ``alive``, clients use only those nodes.
     """
     usable = np.ones(subsets.shape) if alive is None else alive[subsets].astype(float)
     each = usable / np.maximum(usable.sum(axis=1, keepdims=True), 1)
@@ -50,8 +49,8 @@ def shares(subsets: Ints, nodes: int, alive: Bools | None = None) -> Floats:
 def reconnections(count: int, down: float, random: np.random.Generator) -> tuple[Floats, Floats]:
     """When ``count`` clients try to connect to a node that refuses them for ``down`` seconds: all tries, and the last.
 
-    The gateway's channels wait 0.1 s after the first failure, 1.6 times as long after each next one, 0.5 s at most,
-    give or take a fifth (gRPC's connection backoff, with the gateway's options).
+    The gateway's channels wait 0.1 s after the first failure, 1.6 times as long after each further one, 0.5 s at most,
+    plus or minus a fifth (gRPC's connection backoff, with the gateway's options).
     """
     at, pause, tries = np.zeros(count), 0.1, [np.zeros(count)]
     waiting = np.ones(count, dtype=bool)

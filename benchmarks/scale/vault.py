@@ -1,67 +1,65 @@
 """Key Vault's limit and the gateway's caches of credentials, one for each service of each worker.
 
 The vault answers a number of requests in ten seconds and refuses the rest with 429; refused ones do not count
-(https://learn.microsoft.com/en-us/azure/key-vault/general/overview-throttling). How it counts is not told: here in
-windows of ten seconds, one after the other. A cache reads three secrets at a time, and has failed where one is refused.
-When it reads again is the gateway's own rule, with the gateway's own constants.
+(https://learn.microsoft.com/en-us/azure/key-vault/general/overview-throttling). How it counts is not public: here in
+consecutive windows of ten seconds. A cache reads three secrets at a time, and has failed where one is refused. The
+pauses until it reads again follow the gateway's rules, with the gateway's constants.
 """
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.scale.queues import Floats
-from shared.trust.credentials import IN_VAIN, MAX_INTERVAL, MIN_INTERVAL, RETRY_FIRST, RETRY_MAX
+from shared.credentials.cache import MAX_INTERVAL, MIN_INTERVAL, RETRY_FIRST, RETRY_MAX, UNCHANGED_READS
 
 # https://learn.microsoft.com/en-us/azure/key-vault/general/service-limits: secrets, per vault and region.
 LIMIT, WINDOW = 4_000, 10.0
 SECRETS = 3
-# A cache is renewed at a random share of its refresh time, from this to all of it.
+# A cache is renewed after a random share of its refresh time, from this to all of it.
 SPREAD = 0.8
 
-# A pause in seconds, by how many reads in a row did not help.
+# A pause in seconds, by the number of reads in a row without success.
 type Pause = Callable[[int], float]
 
 
 class Kind(Enum):
-    """Why caches read. Requests come all the time."""
+    """Why caches read, with constant requests."""
 
-    # They hold a snapshot, and renew it in the background.
+    # They have a snapshot, and renew it in the background.
     RENEWING = auto()
-    # They hold nothing yet: requests wait, and ask again as soon as they may.
+    # They have none yet: requests wait, and force another read as soon as it is allowed.
     COLD = auto()
-    # The service shows a certificate that no pin covers, or refuses both keys, and the vault has nothing better:
-    # requests have it read again and again.
-    IN_VAIN = auto()
+    # The service presents a certificate that no pin covers, or refuses both keys, and the vault has no others: requests
+    # force reads again and again.
+    UNCHANGED_READS = auto()
 
 
-@dataclass(frozen=True)
-class Group:
-    """Caches of one kind, and when each of them reads for the first time, in seconds."""
+class Group(NamedTuple):
+    """Caches of one kind, and when each reads for the first time, in seconds."""
 
     kind: Kind
     starts: Floats
 
 
-@dataclass(frozen=True)
-class Course:
-    """What came of it: when the vault was asked, when it refused, and how long each group's caches were without."""
+class Outcome(NamedTuple):
+    """When the vault got requests, when it refused them, and after how many seconds each group had its credentials."""
 
-    asked: Floats
+    requests: Floats
     refused: Floats
     ready_after: Sequence[Floats]
 
     def per_window(self, seconds: float) -> tuple[Floats, Floats]:
         """Requests and refusals in each window of ten seconds."""
         edges = np.arange(0.0, seconds + WINDOW, WINDOW)
-        return np.histogram(self.asked, edges)[0].astype(float), np.histogram(self.refused, edges)[0].astype(float)
+        return np.histogram(self.requests, edges)[0].astype(float), np.histogram(self.refused, edges)[0].astype(float)
 
 
 class Throttle:
-    """The vault's count of the present window."""
+    """The vault's count of the current window."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit, self._window, self._count = limit, -1, 0
@@ -78,17 +76,17 @@ class Throttle:
 
 
 def every_second(_times: int) -> float:
-    """As often as requests may have it read at all."""
+    """The shortest pause between reads that requests force."""
     return MIN_INTERVAL
 
 
-def seldomer(times: int) -> float:
-    """The gateway's pause between reads that requests force and that bring nothing new."""
-    return min(MIN_INTERVAL * 2.0 ** max(0, times - IN_VAIN), MAX_INTERVAL)
+def less_often(times: int) -> float:
+    """The gateway's pause between forced reads without a change."""
+    return min(MIN_INTERVAL * 2.0 ** max(0, times - UNCHANGED_READS), MAX_INTERVAL)
 
 
 def backoff(times: int) -> float:
-    """The gateway's pause after background reads that failed: doubled each time."""
+    """The gateway's pause after failed background reads: doubled each time."""
     return min(RETRY_FIRST * 2.0 ** (times - 1), RETRY_MAX)
 
 
@@ -98,10 +96,10 @@ def simulate(
     *,
     refresh: float = 300.0,
     cold: Pause = every_second,
-    in_vain: Pause = seldomer,
+    in_vain: Pause = less_often,
     seed: int = 1,
-) -> Course:
-    """Run it for ``seconds``; ``cold`` and ``in_vain`` are those groups' pauses after reads that did not help."""
+) -> Outcome:
+    """Simulate so many seconds; ``cold`` and ``in_vain`` are those groups' pauses after reads without success."""
     random = np.random.default_rng(seed)
     throttle = Throttle()
     starts = np.concatenate([group.starts for group in groups])
@@ -110,18 +108,18 @@ def simulate(
     heapq.heapify(due)
     times = [0] * len(kinds)
     ready = np.full(len(kinds), np.inf)
-    asked: list[float] = []
+    requests: list[float] = []
     refused: list[float] = []
     while due[0][0] < seconds:
         now, cache = due[0]
         missed = sum(not throttle.answers(now) for _ in range(SECRETS))
-        asked.append(now)
+        requests.append(now)
         refused.extend([now] * missed)
         if not missed:
             ready[cache] = min(ready[cache], now - starts[cache])
         kind = kinds[cache]
         times[cache] += 1
-        if kind is Kind.IN_VAIN:
+        if kind is Kind.UNCHANGED_READS:
             pause = in_vain(times[cache])
         elif not missed:
             times[cache] = 0
@@ -132,9 +130,9 @@ def simulate(
             pause = backoff(times[cache])
         heapq.heapreplace(due, (now + pause, cache))
     ends = np.cumsum([len(group.starts) for group in groups])[:-1]
-    return Course(np.repeat(asked, SECRETS), np.array(refused), np.split(ready, ends))
+    return Outcome(np.repeat(requests, SECRETS), np.array(refused), np.split(ready, ends))
 
 
 def most_caches(refresh: float) -> float:
-    """How many caches the vault can renew for ever, by the mean of their refresh times."""
+    """How many caches the vault can renew permanently, by the mean of their refresh times."""
     return LIMIT / WINDOW / SECRETS * refresh * (1 + SPREAD) / 2

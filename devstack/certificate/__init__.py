@@ -1,4 +1,4 @@
-"""``python -m devstack certificate``: watch a certificate's rotation happen on a running stack, and provoke one."""
+"""``python -m devstack certificate``: show, renew or let expire the FPGA service's certificate of a running stack."""
 
 from devstack.certificate.options import DESCRIPTION, HELP, add_options, main
 

@@ -1,6 +1,6 @@
-"""A stack that runs, for somebody who works with it: its Key Vault and control plane by their clients, and a handshake.
+"""The running stack as an operator reaches it: its Key Vault and control plane through their clients, and a handshake.
 
-The one thing that nobody else has is the key that access tokens are signed with, in place of a sign-in.
+In place of a sign-in, this process signs its own access tokens, with the key in the stack's folder.
 """
 
 import datetime as dt
@@ -10,8 +10,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError
@@ -22,16 +21,15 @@ from cryptography.hazmat.primitives import serialization
 from devstack import announcement, stack, tokens
 from devstack.announcement import NoStack
 from devstack.authority import Authority, Issued
-from devstack.certificate.errors import CommandFailed
 from devstack.certificate.view import Secret, View, view
+from devstack.errors import CommandError
 from devstack.state import PEM, SERVICE, State
-from shared.errors import Misconfigured, SecretDisabled, SecretMissing, VaultUnreachable
-from shared.fpga.deployment_client import DeploymentClient
-from shared.fpga.deployment_errors import DeploymentError
-from shared.fpga.deployment_types import ServerCertificate
+from shared.control_plane.client import DeploymentClient
+from shared.control_plane.types import ServerCertificate
+from shared.credentials.key_vault import cause
+from shared.errors import GatewayError, Misconfigured, SecretDisabled, SecretMissing, VaultUnreachable
+from shared.rotation.validate import Requirements
 from shared.settings import RotationSettings, ServiceSettings, Settings, load
-from shared.trust.judge import Demands
-from shared.trust.vault import cause
 
 # Seconds.
 _HANDSHAKE = 5.0
@@ -41,10 +39,11 @@ _LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 class RunningStack:
-    """The running stack of a folder; use it in a ``with``.
+    """The running stack of a folder.
 
     Raises:
-        NoStack: none runs. CommandFailed: its settings cannot be used.
+        NoStack: none runs.
+        CommandError: its settings or its state cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +60,7 @@ class RunningStack:
             self.authority = Authority.load(state.folder)
             credential = _Credential(tokens.read_signing_key(state.signing_key))
         except (OSError, ValueError) as error:
-            raise CommandFailed(
+            raise CommandError(
                 f"The state of the stack cannot be used ({error}): stop it, and start it again"
             ) from None
         self._host, _, port = addresses.fpga.rpartition(":")
@@ -77,68 +76,62 @@ class RunningStack:
             stack.account(values), credential, arm_endpoint=addresses.control, ca_file=str(state.ca)
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._vault.close()
         self._control.close()
 
     @property
-    def demands(self) -> Demands:
-        """What the rotation demands of a certificate."""
+    def requirements(self) -> Requirements:
+        """What the rotation requires of a certificate."""
         names, rotation = self.service.certificate_names, self.rotation
-        return Demands(names, rotation.least_valid_days, rotation.allow_self_signed)
+        return Requirements(names, rotation.least_valid_days, rotation.allow_self_signed)
 
-    def look(self) -> View:
-        """See what there is now.
+    def observe(self) -> View:
+        """Read the certificates that are in Key Vault, in the service and in the pins now.
 
         Raises:
-            NoStack: Key Vault does not answer. CommandFailed: it refuses to.
+            NoStack: Key Vault does not respond.
+            CommandError: it responds with an error.
         """
         names = (self.service.certificate_secret, self.service.pins_secret)
         certificate, pins = (Secret(name, self._read(name)) for name in names)
-        return view(certificate, pins, self._presented(), self.demands, dt.datetime.now(dt.UTC))
+        return view(certificate, pins, self._presented(), self.requirements, dt.datetime.now(dt.UTC))
 
     def store(self, issued: Issued) -> None:
         """Put a certificate with its key into Key Vault, as the latest version.
 
         Raises:
-            NoStack, CommandFailed: as for :meth:`look`.
+            NoStack, CommandError: as for :meth:`observe`.
         """
         self._write(self.service.certificate_secret, issued.key + issued.chain)
 
     def pin(self, certificates: Sequence[x509.Certificate]) -> None:
-        """Have gateways trust these, and no others.
+        """Make gateways trust these certificates, and no others.
 
         Raises:
-            NoStack, CommandFailed: as for :meth:`look`.
+            NoStack, CommandError: as for :meth:`observe`.
         """
-        bundle = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
+        bundle = b"".join(pin.public_bytes(serialization.Encoding.PEM) for pin in certificates)
         self._write(self.service.pins_secret, bundle)
 
     def deploy(self, issued: Issued) -> None:
-        """Have the control plane give the service a certificate, and wait for it.
+        """Have the control plane deploy a certificate to the service, and wait for the end of that.
 
         Raises:
-            CommandFailed: it does not, for the reason that it gives.
+            CommandError: it fails.
         """
         name = self.service.control_plane_name or SERVICE
         try:
             found = self._control.get_service_by_name(name)
             if found is None:
-                raise CommandFailed(
-                    f"The control plane has no service {name}: start the stack again, which makes it anew"
-                )
+                raise CommandError(f"The control plane has no service {name}: restart the stack, which creates it")
             certificate = ServerCertificate(issued.chain.decode(), issued.key.decode())
             self._control.update_service(found.id, certificate=certificate, deadline=_UPDATE)
-        except DeploymentError as error:
-            raise CommandFailed(f"The service's certificate is as it was: {error}") from None
+        except GatewayError as error:
+            raise CommandError(f"The service's certificate is unchanged: {error.detail}") from None
 
     def _presented(self) -> x509.Certificate | None:
-        """What the service presents in a handshake, whether it is trusted or not."""
+        """The certificate that the service presents in a handshake, trusted or not."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -154,16 +147,16 @@ class RunningStack:
         return x509.load_der_x509_certificate(presented) if presented else None
 
     def _read(self, name: str) -> str | None:
-        """The latest enabled version of a secret; None where there is none."""
+        """The value of the latest enabled version of a secret; None where there is none."""
         try:
             try:
                 return self._vault.get_secret(name).value
             except AzureError as error:
                 if not isinstance(cause(error, name), SecretDisabled):
                     raise
-            enabled = [each for each in self._vault.list_properties_of_secret_versions(name) if each.enabled]
-            # Of several of one second, which Key Vault does not tell apart, the one that the rotation takes too.
-            latest = max(enabled, key=lambda each: (each.created_on or _LONG_AGO, each.version or ""), default=None)
+            enabled = [found for found in self._vault.list_properties_of_secret_versions(name) if found.enabled]
+            # Key Vault dates versions by whole seconds: of those of one second, the rotation takes the same one.
+            latest = max(enabled, key=lambda found: (found.created_on or _LONG_AGO, found.version or ""), default=None)
             return self._vault.get_secret(name, latest.version).value if latest else None
         except AzureError as error:
             if isinstance(cause(error, name), SecretMissing):
@@ -178,14 +171,14 @@ class RunningStack:
 
     def _failed(self, error: AzureError, name: str) -> Exception:
         failure = cause(error, name)
-        # What has no status has no answer: the file that says where the stack listens is a killed one's.
+        # An error without a status is no response: a killed stack left the file with its addresses.
         if isinstance(failure, VaultUnreachable) and getattr(error, "status_code", None) is None:
-            return NoStack(self.folder, "No stack answers any more")
-        return CommandFailed(failure.detail)
+            return NoStack(self.folder, "No stack responds any more")
+        return CommandError(failure.detail)
 
 
 class _Credential:
-    """Gives tokens for whatever is asked for."""
+    """Signs access tokens for any resource."""
 
     def __init__(self, signing_key: bytes) -> None:
         self._key = signing_key
@@ -196,12 +189,12 @@ class _Credential:
 
 
 def _settings(values: Mapping[str, str], addresses: Mapping[str, str]) -> Settings:
-    """The gateway's settings, as its host has them: a variable of the environment wins over the file."""
+    """The gateway's settings, as its host has them: variables of the environment take precedence over the file."""
     given = {name: os.environ[name] for name in values if name in os.environ}
     try:
         settings = load({**values, **given, **addresses})
     except Misconfigured as error:
-        raise CommandFailed(f"The settings cannot be used: {error.detail}") from None
+        raise CommandError(f"The settings cannot be used: {error.detail}") from None
     if SERVICE not in settings.services:
-        raise CommandFailed(f"The settings describe no service {SERVICE}: name it in SERVICES again")
+        raise CommandError(f"The settings describe no service {SERVICE}: add it to SERVICES again")
     return settings

@@ -1,4 +1,4 @@
-"""What there is of certificates at one moment, and what to say about it. No I/O, and no clock of its own."""
+"""The certificates found at one moment, and how they are printed. No I/O, and no clock."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from shared.credentials.pins import fingerprint as whole_fingerprint
+from shared.credentials.pins import is_authority, read_pins
 from shared.errors import InvalidPin
-from shared.trust import judge, observer, secrets
-from shared.trust.certificates import fingerprint as whole_fingerprint
-from shared.trust.certificates import is_authority, read_pins
-from shared.trust.judge import Demands, UnreadableCertificate, names
+from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, names, parse, validate
 
 _HEAD = ("", "fingerprint", "valid until", "for")
 
@@ -20,8 +19,8 @@ _HEAD = ("", "fingerprint", "valid until", "for")
 class View:
     """The latest certificate in Key Vault, the one that the service presents, and those that gateways trust.
 
-    ``desired`` and ``served`` are None where there is none. ``refusal`` is what the rotation has against the desired
-    one, empty where it has nothing; ``notes`` say what is wrong with the secrets themselves.
+    ``desired`` and ``served`` are None where there is none. ``refusal`` is the reason for which the rotation refuses
+    the desired one, or empty; ``notes`` describe what is wrong with the secrets themselves.
     """
 
     desired: x509.Certificate | None
@@ -32,120 +31,119 @@ class View:
 
     @property
     def served_is_trusted(self) -> bool:
-        """Whether a gateway's handshake with the service succeeds, as far as the pins go: one may be its issuer's."""
+        """Whether a pin is the served certificate or its issuer's, so that a gateway's handshake succeeds."""
         served = self.served
-        return served is not None and any(pin == served or _has_issued(pin, served) for pin in self.pinned)
+        return served is not None and any(pin == served or _is_issuer(pin, served) for pin in self.pinned)
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret of Key Vault by its name; ``value`` is None where it has no enabled version."""
+    """A secret of Key Vault; ``value`` is None where it has no enabled version."""
 
     name: str
     value: str | None
 
 
 def view(
-    certificate: Secret, pins: Secret, served: x509.Certificate | None, demands: Demands, now: dt.datetime
+    certificate: Secret, pins: Secret, served: x509.Certificate | None, requirements: Requirements, now: dt.datetime
 ) -> View:
-    """Make the view of what was found at the time ``now`` (with a time zone)."""
+    """The view of the certificates found at the time ``now`` (with a time zone)."""
     notes = []
     pinned: tuple[x509.Certificate, ...] = ()
     try:
-        found = read_pins(pins.value or "", pins.name, now)
+        read = read_pins(pins.value or "", pins.name, now)
     except InvalidPin as error:
         notes.append(error.detail)
     else:
-        pinned = tuple(x509.load_pem_x509_certificates(found.bundle))
-        notes += [f"{what[0].upper()}{what[1:]}." for what in found.rejected]
+        pinned = tuple(x509.load_pem_x509_certificates(read.bundle))
+        notes += [f"{reason[0].upper()}{reason[1:]}." for reason in read.rejected]
     try:
-        wanted = _read(certificate)
+        desired = _read(certificate)
     except UnreadableCertificate as error:
         notes.append(f"The secret {certificate.name!r} cannot be used: {error}.")
         return View(None, served, pinned, notes=tuple(notes))
-    if wanted is None:
-        notes.append(f"Key Vault holds no enabled version of the secret {certificate.name!r}.")
+    if desired is None:
+        notes.append(f"Key Vault has no enabled version of the secret {certificate.name!r}.")
         return View(None, served, pinned, notes=tuple(notes))
-    return View(wanted.leaf, served, pinned, judge.judge(wanted, demands, now, served), tuple(notes))
+    return View(desired.leaf, served, pinned, validate(desired, requirements, now, served), tuple(notes))
 
 
-def _read(certificate: Secret) -> judge.Certificate | None:
-    if not certificate.value:
-        return None
-    return judge.read(observer.content(secrets.Secret(certificate.value, version="", created=0.0)))
+def _read(certificate: Secret) -> Certificate | None:
+    return parse(certificate.value) if certificate.value else None
 
 
-def table(seen: View, now: dt.datetime) -> list[str]:
-    """A row for each certificate, by where it is."""
-    places = [("Key Vault, latest", seen.desired), ("served", seen.served)]
-    places += [("pinned", pin) for pin in seen.pinned] or [("pinned", None)]
-    rows = [_HEAD, *((place, *_cells(found, now)) for place, found in places)]
+def table(view: View, now: dt.datetime) -> list[str]:
+    """The lines of a table with a row for each certificate."""
+    places = [("Key Vault, latest", view.desired), ("served", view.served)]
+    places += [("pinned", pin) for pin in view.pinned] or [("pinned", None)]
+    rows = [_HEAD, *((place, *_cells(certificate, now)) for place, certificate in places)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def verdict(seen: View, now: dt.datetime) -> list[str]:
-    """Whether all agree, and if not, what is to be said; a sentence a line."""
-    said = [*seen.notes, *_troubles(seen, now)]
-    if not said and seen.desired is not None and seen.desired == seen.served:
-        # An authority was pinned by a person, and stays.
-        others = sum(pin != seen.desired and not is_authority(pin) for pin in seen.pinned)
-        said.append(
+def verdict(view: View, now: dt.datetime) -> list[str]:
+    """Whether the certificates agree, and what is wrong if they do not; a sentence a line."""
+    sentences = [*view.notes, *_problems(view, now)]
+    if not sentences and view.desired is not None and view.desired == view.served:
+        # An authority was pinned by an operator, and stays.
+        others = sum(pin != view.desired and not is_authority(pin) for pin in view.pinned)
+        pins = "another pin" if others == 1 else f"{others} other pins"
+        sentences.append(
             "Key Vault, the service and the gateways' pins agree."
             if not others
-            else f"What Key Vault asks for is served; {_counted(others)} to be dropped after the grace time."
+            else f"The service presents Key Vault's certificate; {pins} will be dropped after the grace time."
         )
-    return said
+    return sentences
 
 
-def _troubles(seen: View, now: dt.datetime) -> Iterator[str]:
-    if seen.served is None:
+def _problems(view: View, now: dt.datetime) -> Iterator[str]:
+    if view.served is None:
         yield "The service presents no certificate: nothing listens there, or without TLS."
-    elif seen.served.not_valid_after_utc <= now:
-        yield "What is served has expired: no new connection succeeds until Key Vault gets another (`certificate new`)."
-    elif not seen.served_is_trusted:
-        yield "What is served is not pinned: no new connection of a gateway succeeds."
-    if seen.desired is None:
+    elif view.served.not_valid_after_utc <= now:
+        yield "The served certificate has expired: new connections fail until Key Vault gets one (`certificate new`)."
+    elif not view.served_is_trusted:
+        yield "The served certificate is not pinned: new connections of a gateway fail."
+    if view.desired is None:
         return
-    if seen.refusal:
-        does = "warns" if seen.desired == seen.served else "refuses Key Vault's latest"
-        yield f"The rotation {does}: {seen.refusal}."
-    elif seen.served is not None and seen.desired != seen.served:
-        pinned = "it is pinned already" if seen.desired in seen.pinned else "the rotation pins it first"
+    if view.refusal:
+        does = "warns" if view.desired == view.served else "refuses Key Vault's latest"
+        yield f"The rotation {does}: {view.refusal}."
+    elif view.served is not None and view.desired != view.served:
+        pinned = "it is pinned already" if view.desired in view.pinned else "the rotation pins it first"
         yield f"Key Vault's latest is not served yet: {pinned}."
 
 
-def line(seen: View) -> str:
+def line(view: View) -> str:
     """A view in one line."""
-    pins = " ".join(map(_short, seen.pinned)) or "-"
-    return f"Key Vault {_short(seen.desired)}  served {_short(seen.served)}  pinned {pins}"
+    pins = " ".join(map(_short, view.pinned)) or "-"
+    return f"Key Vault {_short(view.desired)}  served {_short(view.served)}  pinned {pins}"
 
 
 def changes(before: View, after: View) -> list[str]:
-    """What has happened from one view to the next, in words."""
-    said = []
+    """What has changed from one view to the next."""
+    changed = []
     if after.desired != before.desired:
-        judged = f", which the rotation refuses: {after.refusal}" if after.refusal else ""
-        said.append(f"Key Vault has {'another version' if after.desired else 'no certificate'}{judged}")
-    said += [f"{_short(pin)} is pinned" for pin in after.pinned if pin not in before.pinned]
+        refused = f", which the rotation refuses: {after.refusal}" if after.refusal else ""
+        changed.append(f"Key Vault has {'another version' if after.desired else 'no certificate'}{refused}")
+    changed += [f"{_short(pin)} is pinned" for pin in after.pinned if pin not in before.pinned]
     if after.served != before.served:
-        said.append(f"{_short(after.served)} is served" if after.served else "nothing is served")
-    said += [f"{_short(pin)} is no longer pinned" for pin in before.pinned if pin not in after.pinned]
-    return said
+        changed.append(f"{_short(after.served)} is served" if after.served else "nothing is served")
+    changed += [f"{_short(pin)} is no longer pinned" for pin in before.pinned if pin not in after.pinned]
+    return changed
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """The beginning of the SHA-256 of the certificate's DER form, as the gateway's log tells it."""
+    """The beginning of the SHA-256 of the certificate's DER form, as in the gateway's log."""
     return whole_fingerprint(certificate)[:16]
 
 
 def until(end: dt.datetime, now: dt.datetime) -> str:
-    """A moment, and how far away it is."""
+    """A time, and how long it is until then."""
     return f"{end:%Y-%m-%d %H:%M:%S} UTC, {left(end, now)}"
 
 
 def left(end: dt.datetime, now: dt.datetime) -> str:
-    """How far away a moment is, roughly."""
+    """How long it is until a time, roughly."""
     time = end - now
     if time <= dt.timedelta():
         return "expired"
@@ -155,13 +153,14 @@ def left(end: dt.datetime, now: dt.datetime) -> str:
     return f"{time.total_seconds():.0f} s left"
 
 
-def _cells(found: x509.Certificate | None, now: dt.datetime) -> Sequence[str]:
-    if found is None:
+def _cells(certificate: x509.Certificate | None, now: dt.datetime) -> Sequence[str]:
+    if certificate is None:
         return ("-", "-", "-")
-    return (fingerprint(found), until(found.not_valid_after_utc, now), ", ".join(names(found)) or "no name")
+    end = until(certificate.not_valid_after_utc, now)
+    return (fingerprint(certificate), end, ", ".join(names(certificate)) or "no name")
 
 
-def _has_issued(issuer: x509.Certificate, child: x509.Certificate) -> bool:
+def _is_issuer(issuer: x509.Certificate, child: x509.Certificate) -> bool:
     try:
         child.verify_directly_issued_by(issuer)
     except (InvalidSignature, ValueError, TypeError):
@@ -169,9 +168,5 @@ def _has_issued(issuer: x509.Certificate, child: x509.Certificate) -> bool:
     return True
 
 
-def _short(found: x509.Certificate | None) -> str:
-    return fingerprint(found)[:8] if found else "-"
-
-
-def _counted(pins: int) -> str:
-    return "another pin is" if pins == 1 else f"{pins} other pins are"
+def _short(certificate: x509.Certificate | None) -> str:
+    return fingerprint(certificate)[:8] if certificate else "-"

@@ -1,41 +1,42 @@
-"""The routes that are no part of the API: faults, and what a service does beside what its record says.
+"""The admin routes, which are not part of the API: injected faults, and the actual state of services.
 
 ``/_devstack/faults``: GET, PUT (one fault or a list, see :mod:`devstack.control.faults`), DELETE.
-``/_devstack/services/{name or id}``: GET tells the fingerprint of the certificate that is really served, how
-certificates are exchanged, the operations that are remembered, the calls that arrived since the service's last start (a
-thousand at most), and the faults of the data plane (see :mod:`devstack.fpga.faults`). PUT changes how certificates are
-exchanged and the faults, as in ``{"swap": "restart", "faults": {"delay_ms": 500}}``; DELETE sets both back.
+``/_devstack/services/{name or id}``: GET returns the fingerprint of the certificate that is actually served, how
+certificates are replaced, the operations, the number of calls since the service's last start (a thousand at most), and
+the faults of the data plane (see :mod:`devstack.fpga.faults`). PUT changes how certificates are replaced and the
+faults, as in ``{"swap": "restart", "faults": {"delay_ms": 500}}``; DELETE resets both.
 """
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from devstack.control import wire
-from devstack.control.errors import BadRequest, NotFound
-from devstack.control.faults import Fault, Faults
+from devstack import typed_json
+from devstack.control.faults import Fault
 from devstack.control.fleet import Fleet
 from devstack.control.loops import LoopThread
 from devstack.control.operations import Operations
 from devstack.control.records import ServiceRecord
 from devstack.control.store import ControlStore
 from devstack.fpga import Faults as DataPlaneFaults
-from devstack.fpga import faults as data_plane_faults
+from devstack.rest.app import Handler
+from devstack.rest.bodies import Json, parse_json, parse_object
+from devstack.rest.errors import BadRequest, NotFound
+from devstack.rest.faults import Faults
 
 SWAPS = ("hot", "restart")
-"""How a certificate is exchanged: under the open connections, or with a restart that drops them all."""
+"""How a certificate is replaced: with connections kept open, or with a restart that drops them all."""
 
 
 class Admin:
-    """The admin routes' handlers; ``swap`` is what holds for services that say nothing themselves."""
+    """The handlers of the admin routes; ``swap`` is the default of services without a setting of their own."""
 
     def __init__(
         self, store: ControlStore, operations: Operations, fleet: Fleet, data_plane: LoopThread, *, swap: str
     ) -> None:
-        self.faults = Faults()
+        self.faults: Faults[Fault] = Faults()
         self._store = store
         self._operations = operations
         self._fleet = fleet
@@ -43,15 +44,15 @@ class Admin:
         self._swap = swap
 
     @property
-    def handlers(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
+    def handlers(self) -> Mapping[str, Handler]:
         """The handlers by their paths; each takes GET, PUT and DELETE, with the body read."""
-        return {"/_devstack/faults": self._switch_faults, "/_devstack/services/{service}": self._service}
+        return {"/_devstack/faults": self._set_faults, "/_devstack/services/{service}": self._service}
 
-    async def _switch_faults(self, request: Request) -> Response:
+    async def _set_faults(self, request: Request) -> Response:
         if request.method == "PUT":
-            self.faults.switch(_parse_faults(request.state.body))
+            self.faults.set(_parse_faults(request.state.body))
         elif request.method == "DELETE":
-            self.faults.switch([])
+            self.faults.set([])
         if request.method != "GET":
             self._operations.release()
         return JSONResponse({"faults": self.faults.describe()})
@@ -62,15 +63,15 @@ class Admin:
         if record is None:
             raise NotFound(f"There is no service {named}.")
         if request.method == "PUT":
-            record = await self._change(record, wire.parse_object(request.state.body))
+            record = await self._change(record, parse_object(request.state.body))
         elif request.method == "DELETE":
             record = await self._change(record, {"swap": "", "faults": {}})
-        seen = await self._data_plane.call(self._fleet.describe(record.id))
-        operations = [{"kind": each.kind, "state": each.state} for each in self._store.operations(record.id)]
+        actual = await self._data_plane.call(self._fleet.describe(record.id))
+        operations = [{"kind": found.kind, "state": found.state} for found in self._store.operations(record.id)]
         about = {"id": record.id, "name": record.name, "swap": record.swap or self._swap, "operations": operations}
-        return JSONResponse({**about, **seen, "faults": asdict(seen["faults"])})
+        return JSONResponse({**about, **actual, "faults": asdict(actual["faults"])})
 
-    async def _change(self, record: ServiceRecord, document: wire.Json) -> ServiceRecord:
+    async def _change(self, record: ServiceRecord, document: Json) -> ServiceRecord:
         unknown = document.keys() - {"swap", "faults"}
         if unknown:
             raise BadRequest(f"unknown fields {sorted(unknown)}; known: swap, faults")
@@ -86,15 +87,12 @@ class Admin:
 
 
 def _parse_faults(body: bytes) -> list[Fault]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest("The request body is not valid JSON.") from None
-    return [Fault.parse(each) for each in (document if isinstance(document, list) else [document])]
+    document = parse_json(body)
+    return list(map(Fault.parse, document if isinstance(document, list) else [document]))
 
 
 def _parse_data_plane_faults(document: object) -> DataPlaneFaults:
     try:
-        return data_plane_faults.parse(json.dumps(document).encode())
+        return typed_json.read(DataPlaneFaults, document, strict=True, name="faults")
     except ValueError as error:
-        raise BadRequest(f"faults: {error}") from None
+        raise BadRequest(str(error)) from None

@@ -1,34 +1,25 @@
-"""The control plane over HTTP: routes, authentication, faults. What an operation does is the operations' matter."""
+"""The control plane over HTTP: routes, authentication, injected faults."""
 
-import logging
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from devstack import bodies
 from devstack.control import errors, registration, wire
-from devstack.control.access import AUDIENCE, authenticate, challenge
 from devstack.control.admin import Admin
-from devstack.control.faults import Fault, Faults, Mode
+from devstack.control.faults import Fault, Mode
 from devstack.control.fleet import HOST
 from devstack.control.operations import Operations
 from devstack.control.records import ModelRecord, OperationRecord, ServiceRecord
 from devstack.control.store import ControlStore
-from devstack.tokens import TENANT
-
-type Handler = Callable[[Request], Awaitable[Response]]
-
-_log = logging.getLogger("devstack")
-
-# A certificate chain with its key is a few kilobytes.
-_MAX_BODY = 1024 * 1024
+from devstack.rest.access import Gate
+from devstack.rest.app import GuardedApp, Handler, base_url, new_id
+from devstack.rest.bodies import Json, next_link, page, parse_object
+from devstack.rest.errors import BadRequest, InternalError, NotFound, RestError, Throttled, Unauthorized, Unavailable
+from devstack.tokens import TENANT, Problem, TokenRefused
 
 _ACCOUNT = "/api/subscriptions/{subscription}/resourcegroups/{group}/accounts/{account}"
 _PROVIDER = "providers/Microsoft.MachineLearningModelManagement/accounts/{account}"
@@ -36,7 +27,7 @@ _PROVIDER = "providers/Microsoft.MachineLearningModelManagement/accounts/{accoun
 
 @dataclass(frozen=True)
 class Account:
-    """The one account that this control plane manages; the three are compared without regard to case."""
+    """The account that this control plane manages; the names are compared without regard to case."""
 
     subscription: str = "00000000-0000-0000-0000-000000000000"
     group: str = "scoring-gateway"
@@ -47,62 +38,56 @@ class Account:
         return f"/api/subscriptions/{self.subscription}/resourcegroups/{self.group}/accounts/{self.name}"
 
     def matches(self, subscription: str, group: str, account: str) -> bool:
-        mine = (self.subscription, self.group, self.name)
-        return [each.casefold() for each in mine] == [each.casefold() for each in (subscription, group, account)]
+        own, given = (self.subscription, self.group, self.name), (subscription, group, account)
+        return list(map(str.casefold, own)) == list(map(str.casefold, given))
 
 
-@dataclass(frozen=True)
-class Gate:
-    """Whose tokens are accepted, and for what; ``clock`` gives Unix seconds."""
+def make_gate(signing_key: bytes, audience: str, tenant: str = TENANT) -> Gate:
+    """Accepts tokens for ``audience`` with and without a final slash, as Azure Resource Manager does.
 
-    key: bytes
-    clock: Callable[[], float]
-    audience: str = AUDIENCE
-    tenant: str = TENANT
+    Client libraries request tokens for either.
+    """
 
-    def admit(self, request: Request) -> None:
-        """Check a request's token.
+    def explain(refused: TokenRefused | None) -> str:
+        if refused is None:
+            return "The request has no bearer token: send Authorization: Bearer TOKEN."
+        if refused.problem is Problem.AUDIENCE:
+            return f"The token is for {refused.found}; one for {audience} is needed."
+        return f"The token is invalid ({refused})."
 
-        Raises:
-            Unauthorized: there is none, or it does not hold.
-        """
-        header = request.headers.get("authorization")
-        authenticate(header, self.key, audience=self.audience, tenant=self.tenant, now=self.clock())
+    bare = audience.rstrip("/")
+    # RFC 6750, section 3.
+    challenge = f'Bearer authorization_uri="https://login.microsoftonline.com/{tenant}", error="invalid_token"'
+    return Gate(signing_key, (bare, f"{bare}/"), challenge, explain, tenant)
 
 
-class ControlApp:
-    """The routes of one control plane; ``page_size`` is how many entries a list's answer holds."""
+class ControlApp(GuardedApp):
+    """The routes of one control plane; ``page_size`` is the number of entries in a page of a list."""
+
+    # A certificate chain with its key is a few kilobytes.
+    max_body = 1024 * 1024
+    unknown_route = "The control plane has no such operation."
 
     def __init__(
         self, store: ControlStore, operations: Operations, admin: Admin, gate: Gate, account: Account, page_size: int
     ) -> None:
+        super().__init__(gate)
         self._store = store
         self._operations = operations
         self._admin = admin
-        self._faults: Faults = admin.faults
-        self._gate = gate
+        self._faults = admin.faults
         self._account = account
         self._page_size = page_size
 
-    def asgi(self) -> Starlette:
-        """The application to serve."""
-        app = Starlette(
-            routes=[*self._routes(), *self._admin_routes()],
-            exception_handlers={HTTPException: _unrouted, Exception: _failed},
-        )
-        # A redirect from one spelling of a path to the other would cost clients their Authorization header.
-        app.router.redirect_slashes = False
-        return app
-
-    def _routes(self) -> list[Route]:
+    def routes(self) -> list[Route]:
         def route(method: str, path: str, handler: Handler, call: str) -> Route:
             return Route(_ACCOUNT + path, self._call(handler, call, wire.API_VERSION), methods=[method])
 
         discover = self._call(self._discover, "discovery", wire.DISCOVERY_API_VERSION)
-        # Azure Resource Manager takes both spellings, and clients use both.
+        # Azure Resource Manager accepts both spellings, and clients use both.
         groups = ("resourcegroups", "resourceGroups")
         return [
-            *(Route(f"/subscriptions/{{subscription}}/{each}/{{group}}/{_PROVIDER}", discover) for each in groups),
+            *(Route(f"/subscriptions/{{subscription}}/{word}/{{group}}/{_PROVIDER}", discover) for word in groups),
             route("GET", "/services", self._list, "list"),
             route("POST", "/services", self._create, "create"),
             route("GET", "/services/{service_id}", self._get, "get"),
@@ -114,75 +99,67 @@ class ControlApp:
             route("GET", "/models", self._list_models, "list_models"),
             route("POST", "/models", self._register_model, "register_model"),
             route("DELETE", "/models/{model_id}", self._delete_model, "delete_model"),
+            *(self.admin(path, handler) for path, handler in self._admin.handlers.items()),
         ]
 
-    def _admin_routes(self) -> list[Route]:
-        def guarded(handler: Handler) -> Handler:
-            async def endpoint(request: Request) -> Response:
-                self._gate.admit(request)
-                await _read_body(request)
-                return await handler(request)
+    def error_body(self, _status: HTTPStatus, code: str, _inner: str | None, message: str) -> Json:
+        return {"error": {"code": code, "message": message, "details": []}}
 
-            return _answering(endpoint, self._gate.tenant)
-
-        return [
-            Route(path, guarded(handler), methods=["GET", "PUT", "DELETE"])
-            for path, handler in self._admin.handlers.items()
-        ]
-
-    # What surrounds every handler.
+    def headers(self, _request: Request) -> dict[str, str]:
+        # An id for the log of the caller.
+        return {"x-ms-client-request-id": new_id()}
 
     def _call(self, handler: Handler, call: str, api_version: str) -> Handler:
         async def endpoint(request: Request) -> Response:
-            self._gate.admit(request)
+            self.gate.authenticate(request)
             self._check_account(request)
             wire.check_api_version(request.query_params.get("api-version"), api_version)
-            await _read_body(request)
-            fault = self._faults.take(call, self._subjects(request), operations=False)
+            await self.read_body(request)
+            fault = self._take_fault(call, self._subjects(request), operations=False)
             if fault and fault.mode is not Mode.LOST:
-                raise _refusal_of(fault)
+                raise _error_of(fault)
             response = await handler(request)
             if fault:
-                raise errors.AnswerLost
+                raise errors.ResponseLost
             return response
 
-        return _answering(endpoint, self._gate.tenant)
+        return self.answering(endpoint)
 
     def _check_account(self, request: Request) -> None:
         given = request.path_params
         if not self._account.matches(given["subscription"], given["group"], given["account"]):
-            raise errors.NotFound("There is no such account in this subscription and resource group.")
+            raise NotFound("There is no such account in this subscription and resource group.")
 
     def _subjects(self, request: Request) -> Sequence[str]:
-        """What a request calls the service that it concerns: its id and its name, as far as they are known."""
+        """The id and the name of the service that a request concerns, if known."""
         path = request.path_params
         if "operation_id" in path:
             operation = self._store.operation(path["operation_id"])
-            return self._known_as(operation.service_id) if operation else ()
+            return self._id_and_name(operation.service_id) if operation else ()
         if "service_id" in path:
-            return self._known_as(path["service_id"])
-        name = request.query_params.get("serviceName") or _name_in(request)
+            return self._id_and_name(path["service_id"])
+        name = request.query_params.get("serviceName") or _new_name(request)
         return (name,) if name else ()
 
-    def _known_as(self, service_id: str) -> Sequence[str]:
+    def _id_and_name(self, service_id: str) -> Sequence[str]:
         record = self._store.service(service_id)
         return (record.id, record.name) if record else (service_id,)
 
-    def _take_fault(self, call: str, subjects: Sequence[str]) -> Fault | None:
-        return self._faults.take(call, subjects, operations=True)
+    def _take_fault(self, call: str, subjects: Sequence[str], *, operations: bool = True) -> Fault | None:
+        return self._faults.take(lambda fault: fault.hits(call, subjects, operations=operations))
 
     # The routes of the API.
 
     async def _discover(self, request: Request) -> Response:
         account = self._account
-        base = _base(request)
+        location = f"{base_url(request)}{account.path}/swagger.json"
         return JSONResponse(
             {
                 "id": request.url.path,
                 "name": account.name,
                 "type": "Microsoft.MachineLearningModelManagement/accounts",
                 "location": "local",
-                "properties": {"modelManagementSwaggerLocation": f"{base}{account.path}/swagger.json"},
+                "properties": {"modelManagementSwaggerLocation": location},
             }
         )
 
@@ -197,19 +174,19 @@ class ControlApp:
         return JSONResponse(self._shown(self._service(request)))
 
     async def _create(self, request: Request) -> Response:
-        document = wire.parse_object(request.state.body)
-        name, wanted = wire.text(document, "name"), wire.parse_wanted(document)
-        self._check_model(wanted.model_id)
-        # Looked at before a fault is used up: a name that is refused starts no operation.
-        self._store.new_service(name=name, model_id=wanted.model_id, tls=False)
-        return self._accepted(self._operations.create(name, wanted, self._take_fault("create", (name,))))
+        document = parse_object(request.state.body)
+        name, change = wire.text(document, "name"), wire.parse_change(document)
+        self._check_model(change.model_id)
+        # Checked before a fault is taken: a refused name starts no operation.
+        self._store.new_service(name=name, model_id=change.model_id, tls=False)
+        return self._accepted(self._operations.create(name, change, self._take_fault("create", (name,))))
 
     async def _update(self, request: Request) -> Response:
         record = self._service(request)
-        wanted = wire.parse_wanted(wire.parse_object(request.state.body))
-        self._check_model(wanted.model_id)
+        change = wire.parse_change(parse_object(request.state.body))
+        self._check_model(change.model_id)
         fault = self._take_fault("update", (record.id, record.name))
-        return self._accepted(self._operations.update(record, wanted, fault))
+        return self._accepted(self._operations.update(record, change, fault))
 
     async def _delete(self, request: Request) -> Response:
         record = self._service(request)
@@ -228,35 +205,35 @@ class ControlApp:
         operation_id: str = request.path_params["operation_id"]
         found = self._store.operation(operation_id)
         if found is None:
-            raise errors.NotFound(f"There is no operation {operation_id}.")
+            raise NotFound(f"There is no operation {operation_id}.")
         return JSONResponse(wire.operation(found, self._account.path))
 
     async def _list_models(self, request: Request) -> Response:
         return self._page(request, self._store.models(), wire.model)
 
     async def _register_model(self, request: Request) -> Response:
-        return JSONResponse(wire.model(await registration.register(self._store, wire.parse_object(request.state.body))))
+        return JSONResponse(wire.model(await registration.register(self._store, parse_object(request.state.body))))
 
     async def _delete_model(self, request: Request) -> Response:
         model_id: str = request.path_params["model_id"]
-        registration.delete(self._store, model_id, wanted=self._operations.wants(model_id))
+        registration.delete(self._store, model_id, in_use=self._operations.uses(model_id))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    # What several of them need.
+    # Helpers.
 
     def _service(self, request: Request) -> ServiceRecord:
         service_id: str = request.path_params["service_id"]
         record = self._store.service(service_id)
         if record is None:
-            raise errors.NotFound(f"There is no service {service_id}.")
+            raise NotFound(f"There is no service {service_id}.")
         return record
 
-    def _shown(self, record: ServiceRecord) -> wire.Json:
+    def _shown(self, record: ServiceRecord) -> Json:
         return wire.service(record, self._store.unfinished(record.id), HOST)
 
     def _check_model(self, model_id: str) -> None:
         if self._store.model(model_id) is None:
-            raise errors.BadRequest(f"There is no model {model_id}: register it first.")
+            raise BadRequest(f"There is no model {model_id}: register it first.")
 
     def _accepted(self, operation: OperationRecord) -> Response:
         return JSONResponse(
@@ -266,85 +243,31 @@ class ControlApp:
         )
 
     def _page[T: (ServiceRecord, ModelRecord)](
-        self, request: Request, records: Sequence[T], shown: Callable[[T], wire.Json]
+        self, request: Request, records: Sequence[T], shown: Callable[[T], Json]
     ) -> Response:
-        chosen, token = wire.page(records, self._page_size, request.query_params.get("$skiptoken"))
-        answer: wire.Json = {"value": [shown(record) for record in chosen]}
-        link = wire.next_link(_base(request) + request.url.path, request.query_params, token)
+        token = request.query_params.get("$skiptoken")
+        chosen, token = page(records, lambda record: [record.created, record.id], self._page_size, token)
+        answer: Json = {"value": [shown(record) for record in chosen]}
+        link = next_link(base_url(request) + request.url.path, request.query_params, token)
         return JSONResponse(answer | ({"nextLink": link} if link else {}))
 
 
-def _refusal_of(fault: Fault) -> errors.ControlError:
+def _error_of(fault: Fault) -> RestError:
     match fault.mode:
         case Mode.UNAUTHORIZED:
-            return errors.Unauthorized("The token was refused.")
+            return Unauthorized("The token was refused.")
         case Mode.THROTTLE:
-            return errors.Throttled(1 if fault.retry_after is None else fault.retry_after)
+            return Throttled(1 if fault.retry_after is None else fault.retry_after)
         case Mode.UNAVAILABLE:
-            return errors.Unavailable(fault.retry_after)
+            return Unavailable(fault.retry_after)
         case _:
-            return errors.InternalError()
+            return InternalError()
 
 
-def _answering(endpoint: Handler, tenant: str) -> Handler:
-    """An endpoint whose errors become error bodies; every answer carries an id that the log of a caller can name."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            response = await endpoint(request)
-        except errors.ControlError as error:
-            response = _refusal(error, tenant)
-        except ClientDisconnect:
-            response = Response()  # nobody is left to read it
-        except OSError as error:
-            _log.error("cannot keep the state: %s", error)
-            response = _refusal(errors.InternalError(), tenant)
-        response.headers["x-ms-client-request-id"] = str(uuid.uuid4())
-        return response
-
-    return answer
-
-
-def _refusal(error: errors.ControlError, tenant: str) -> Response:
-    response = JSONResponse(wire.error_body(error), status_code=error.status)
-    if isinstance(error, errors.Unauthorized):
-        response.headers["WWW-Authenticate"] = challenge(tenant)
-    if isinstance(error, errors.Throttled | errors.Unavailable) and error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-async def _unrouted(_request: Request, error: Exception) -> Response:
-    """The answer to a path or a method that no route has."""
-    if not isinstance(error, HTTPException):
-        raise error
-    status = HTTPStatus(error.status_code)
-    code = status.phrase.title().replace(" ", "")
-    body = {"error": {"code": code, "message": "The control plane has no such operation.", "details": []}}
-    return JSONResponse(body, status_code=status, headers=error.headers)
-
-
-async def _failed(_request: Request, _error: Exception) -> Response:
-    """The answer to a fault of this program; the server logs the cause."""
-    return JSONResponse(wire.error_body(errors.InternalError()), status_code=HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-async def _read_body(request: Request) -> None:
+def _new_name(request: Request) -> str:
+    """The name in a request that creates a service; empty in others."""
     try:
-        request.state.body = await bodies.read(request, _MAX_BODY)
-    except bodies.BadBody as error:
-        raise errors.BadRequest(str(error)) from None
-
-
-def _name_in(request: Request) -> str:
-    """The name of the service that a request wants to create; empty where it names none."""
-    try:
-        name = wire.parse_object(request.state.body).get("name")
-    except errors.BadRequest:
+        name = parse_object(request.state.body).get("name")
+    except BadRequest:
         return ""
     return name if isinstance(name, str) and request.url.path.endswith("/services") else ""
-
-
-def _base(request: Request) -> str:
-    # The address that the client used is one that it can reach again.
-    return f"{request.url.scheme}://{request.url.netloc}"

@@ -1,4 +1,4 @@
-"""Where a model's archive comes from: a file of this machine, or a web server on it."""
+"""Fetches a model's archive, from a file or a web server of this machine."""
 
 import asyncio
 import shutil
@@ -8,8 +8,9 @@ from urllib.request import url2pathname
 
 import httpx
 
-from devstack.control.errors import BadRequest, InvalidPackage
+from devstack.control.errors import InvalidPackage
 from devstack.control.packages import MAX_MODEL_BYTES
+from devstack.rest.errors import BadRequest
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -18,20 +19,20 @@ _PATIENCE = 10.0
 
 
 async def fetch(url: str, target: Path) -> None:
-    """Copy what ``url`` names to ``target``.
+    """Copy the file at ``url`` to ``target``.
 
-    Only this machine is asked: a control plane that fetches from anywhere could be made to speak to places that its
-    callers cannot reach. Redirects are not followed for the same reason.
+    Other machines are not allowed, and redirects are not followed: clients must not be able to make the control plane
+    send requests to places that they cannot reach.
 
     Raises:
-        BadRequest: the address is neither ``file:`` nor ``http:`` of loopback.
-        InvalidPackage: there is nothing, or too much.
+        BadRequest: the URL is neither ``file:`` nor ``http:`` of loopback.
+        InvalidPackage: there is no file, or it is too large.
     """
     try:
         parts = urlsplit(url)
         local = parts.hostname in (None, *_LOOPBACK)
     except ValueError:
-        raise BadRequest("url is no URL") from None
+        raise BadRequest("url is not a URL") from None
     if parts.scheme == "file" and local:
         await asyncio.to_thread(_copy, parts, target)
     elif parts.scheme == "http" and parts.hostname and local:
@@ -66,4 +67,4 @@ async def _download(url: str, target: Path) -> None:
                         raise InvalidPackage(f"the file is larger than {MAX_MODEL_BYTES} bytes")
                     file.write(chunk)
     except (httpx.HTTPError, httpx.InvalidURL):
-        raise InvalidPackage("the server of the model gave no whole answer: see that the URL can be fetched") from None
+        raise InvalidPackage("the model could not be downloaded: check that the URL can be fetched") from None

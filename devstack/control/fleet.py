@@ -1,4 +1,4 @@
-"""The running services: started, changed and stopped as they are told, all in one event loop."""
+"""The running services, all in one event loop."""
 
 import asyncio
 import logging
@@ -6,38 +6,26 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-
 from devstack.control.engines import EnginePool
 from devstack.control.errors import OperationFailed
 from devstack.control.records import ModelRecord, ServiceRecord
-from devstack.fpga import (
-    Endpoint,
-    Faults,
-    FaultSwitch,
-    Identity,
-    KeyPair,
-    KeyRing,
-    Keys,
-    Model,
-    PortInUseError,
-    Service,
-)
+from devstack.fpga import Endpoint, Faults, FaultSwitch, Identity, KeyPair, KeyRing, Keys, Model, Service
+from devstack.sockets import PortUnavailable
 
 _log = logging.getLogger("devstack")
 
 HOST = "127.0.0.1"
 
-# Calls in work when a service stops may last so long, in seconds.
+# Seconds for the calls in progress when a service stops.
 _GRACE = 0.5
 
-# How many ports are tried from the first on, when other programs hold some.
+# How many ports are tried, from the first on.
 _TRIED_PORTS = 100
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a service runs with; ``pair`` is None where it has no TLS, and then no call needs a key."""
+    """The configuration of a running service; without ``pair`` it has no TLS, and calls need no key."""
 
     model: ModelRecord
     keys: Keys
@@ -45,7 +33,7 @@ class Plan:
 
     @classmethod
     def of(cls, record: ServiceRecord, model: ModelRecord) -> "Plan":
-        """The plan of a record.
+        """The configuration for a record.
 
         Raises:
             OperationFailed: its certificate, private key or keys cannot be used.
@@ -53,14 +41,12 @@ class Plan:
         try:
             pair = KeyPair(record.chain.encode(), record.key.encode()) if record.tls else None
             return cls(model, Keys(record.primary_key, record.secondary_key), pair)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise OperationFailed(f"The service cannot be deployed: {error}.") from None
-        except UnsupportedAlgorithm:
-            raise OperationFailed("The service cannot be deployed: its private key is of an unknown kind.") from None
 
 
 def must_restart(old: Plan, new: Plan, *, swap: str) -> bool:
-    """Whether a change ends the running server; otherwise it is made under the open connections."""
+    """Whether a change needs a restart; otherwise connections stay open."""
     if old.model != new.model or (old.pair is None) != (new.pair is None):
         return True
     return old.pair != new.pair and swap == "restart"
@@ -70,12 +56,11 @@ def must_restart(old: Plan, new: Plan, *, swap: str) -> bool:
 class _Running:
     service: Service
     plan: Plan
-    faults: Faults
-    switch: FaultSwitch
+    faults: FaultSwitch
 
 
 class Fleet:
-    """The services by their ids. ``first_port`` is where ports for new ones are looked for; 0: anywhere."""
+    """The services by their ids. New ones get ports from ``first_port`` on; with 0, any free one."""
 
     def __init__(self, engines: EnginePool, first_port: int) -> None:
         self._engines = engines
@@ -83,7 +68,7 @@ class Fleet:
         self._running: dict[str, _Running] = {}
 
     async def start(self, service_id: str, plan: Plan, *, port: int, taken: frozenset[int] = frozenset()) -> int:
-        """Start a service and return its port: the given one, or for 0 a free one that is not ``taken``.
+        """Start a service and return its port: the given one, or for 0 a free one that is not in ``taken``.
 
         Raises:
             OperationFailed: it cannot be started.
@@ -92,15 +77,15 @@ class Fleet:
         for candidate in self._ports(port, taken):
             try:
                 return await self._start(service_id, plan, candidate, FaultSwitch())
-            except PortInUseError:
+            except PortUnavailable:
                 last = OperationFailed(f"port {candidate} on {HOST} is in use")
         raise last or OperationFailed("there is no free port")
 
     async def change(self, service_id: str, plan: Plan, *, swap: str, stale: bool) -> None:
-        """Make a running service follow another plan; with ``stale`` it goes on with its old certificate.
+        """Change a running service; with ``stale`` it keeps its old certificate.
 
         Raises:
-            OperationFailed: it cannot; the service goes on as it was.
+            OperationFailed: it cannot be changed, and continues as before.
         """
         running = self._running[service_id]
         if stale and running.plan.pair and plan.pair:
@@ -115,7 +100,7 @@ class Fleet:
         running.plan = plan
 
     async def stop(self, service_id: str) -> None:
-        """Stop a service; nothing happens when it does not run."""
+        """Stop a service, if it runs."""
         running = self._running.pop(service_id, None)
         if running:
             await running.service.stop(_GRACE)
@@ -125,7 +110,7 @@ class Fleet:
         return service_id in self._running
 
     async def set_keys(self, service_id: str, keys: Keys) -> None:
-        """Exchange the keys of a service, from its next call on."""
+        """Replace the keys of a service, from its next call on."""
         running = self._running.get(service_id)
         if running is None:
             return
@@ -134,14 +119,13 @@ class Fleet:
             running.service.set_keys(keys)
 
     async def set_faults(self, service_id: str, faults: Faults) -> None:
-        """Put faults of the data plane in force; ``Faults()`` ends them."""
+        """Replace the injected faults of the data plane; ``Faults()`` ends all."""
         running = self._running.get(service_id)
         if running:
-            running.faults = faults
-            running.switch.set(faults)
+            running.faults.set(faults)
 
     async def describe(self, service_id: str) -> dict[str, Any]:
-        """What a service really serves, whatever the control plane says about it."""
+        """The actual state of a service, which may differ from that in the API."""
         running = self._running.get(service_id)
         if running is None:
             return {"running": False, "fingerprint": None, "calls": 0, "faults": Faults()}
@@ -150,7 +134,7 @@ class Fleet:
             "running": True,
             "fingerprint": pair.fingerprint if pair else None,
             "calls": len(running.service.recorder.calls),
-            "faults": running.faults,
+            "faults": running.faults.current,
         }
 
     async def close(self) -> None:
@@ -161,10 +145,10 @@ class Fleet:
     def _ports(self, port: int, taken: frozenset[int]) -> list[int]:
         if port or not self._first_port:
             return [port]
-        free = (each for each in count(self._first_port) if each not in taken)
-        return [each for each in islice(free, _TRIED_PORTS) if each <= 65535]
+        free = (candidate for candidate in count(self._first_port) if candidate not in taken)
+        return [candidate for candidate in islice(free, _TRIED_PORTS) if candidate <= 65535]
 
-    async def _start(self, service_id: str, plan: Plan, port: int, switch: FaultSwitch) -> int:
+    async def _start(self, service_id: str, plan: Plan, port: int, faults: FaultSwitch) -> int:
         try:
             engine = await self._engines.acquire(plan.model)
         except (ValueError, OSError) as error:
@@ -176,29 +160,26 @@ class Fleet:
             keys=KeyRing(plan.keys) if plan.pair else None,
             identity=Identity(plan.pair) if plan.pair else None,
             endpoint=Endpoint(HOST, port),
-            faults=switch,
+            faults=faults,
         )
         try:
             chosen = await service.start()
         except BaseException:
             self._engines.release(plan.model.id)
             raise
-        self._running[service_id] = _Running(service, plan, Faults(), switch)
+        self._running[service_id] = _Running(service, plan, faults)
         return chosen
 
     async def _restart(self, service_id: str, running: _Running, plan: Plan) -> None:
         port, old = running.service.port, running.plan
-        # Held over the change, so that a model both plans share is not loaded again, and the old one can come back.
+        # Kept during the change: a model that stays the same is not loaded again, and the old one can be restored.
         await self._engines.acquire(old.model)
         try:
             await self.stop(service_id)
             try:
-                await self._start(service_id, plan, port, running.switch)
-            except (OperationFailed, PortInUseError) as error:
-                await self._start(service_id, old, port, running.switch)
+                await self._start(service_id, plan, port, running.faults)
+            except (OperationFailed, PortUnavailable) as error:
+                await self._start(service_id, old, port, running.faults)
                 raise OperationFailed(str(error)) from None
-            finally:
-                if service_id in self._running:
-                    self._running[service_id].faults = running.faults
         finally:
             self._engines.release(old.model.id)

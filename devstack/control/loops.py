@@ -1,50 +1,32 @@
-"""An event loop in a thread of its own: the data plane's.
+"""An event loop in a thread of its own, for the data plane.
 
-The HTTP edge encrypts, parses and writes files; in one loop, each of these would show in the latency of the scoring
-calls. So the two share nothing but the calls that are handed over here.
+The REST API encrypts, parses and writes files; in the same loop, that would add to the latency of scoring calls.
 """
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Coroutine
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 
 class LoopThread:
-    """A running event loop; use it in a ``with``, whose end stops it."""
+    """An event loop that runs until :meth:`close`."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name)
-
-    def __enter__(self) -> Self:
         self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def run[T](self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` in the loop and wait for it, from a thread without a loop.
-
-        A signal that interrupts the wait takes effect after the work: a gRPC server that is cancelled half started ends
-        with a stack trace.
-        """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            with contextlib.suppress(Exception):
-                future.result()
-            raise
+        """Run ``work`` in the loop and wait for it, from a thread without a loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def call[T](self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` in the loop and wait for it, from another loop. Who is cancelled cancels it too."""
+        """Run ``work`` in the loop and wait for it, from another loop. Cancelling the caller cancels the work."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def _run(self) -> None:

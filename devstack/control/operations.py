@@ -3,16 +3,15 @@
 ::
 
     NotStarted -> Running -> Succeeded | Failed
-                  Running -> Cancelled     a fault held it, and a newer operation came or the fault was ended
+                  Running -> Cancelled     a fault held it, until a newer operation came or the fault ended
 
-An operation is on disk before it is answered, and its end is one write with what it changed.
+An operation is on disk before the response to its request; its end and the change are one write.
 """
 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from devstack.control.errors import OperationFailed
 from devstack.control.faults import Fault, Mode
@@ -30,52 +29,26 @@ from devstack.control.records import (
     ServiceRecord,
 )
 from devstack.control.store import ControlStore, new_key
-from devstack.control.wire import Tls, Wanted
+from devstack.control.wire import Change
 from devstack.fpga import Keys
 
 _log = logging.getLogger("devstack")
 
 
 class _Cancelled(Exception):
-    """The operation gives way to a newer one."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an operation changes of a service: None stays as it is when the operation is carried out."""
-
-    model_id: str
-    keys: tuple[str, str] | None = field(repr=False)
-    tls: Tls | None
-
-    @classmethod
-    def of(cls, wanted: Wanted) -> "Change":
-        """The change that a request asks for, with the keys that are to be generated."""
-        keys = None if wanted.keys is None else tuple(new_key() if key is None else key for key in wanted.keys)
-        return cls(wanted.model_id, (keys[0], keys[1]) if keys else None, wanted.tls)
-
-    def applied_to(self, record: ServiceRecord) -> ServiceRecord:
-        changed = replace(record, model_id=self.model_id)
-        if self.keys:
-            changed = replace(changed, primary_key=self.keys[0], secondary_key=self.keys[1])
-        if self.tls:
-            changed = replace(changed, tls=self.tls.enabled, chain=self.tls.chain, key=self.tls.key)
-        return changed
+    """The operation is cancelled by a newer one, or with the fault."""
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a successful operation leaves: a service as it is now, or one less."""
+    """The result of an operation: a service as it is now, or the id of a deleted one."""
 
     service: ServiceRecord | None = None
     without_service: str = ""
 
 
-type _Work = Callable[[], Awaitable[_Outcome]]
-
-
 class Operations:
-    """Carries operations out. ``swap`` is how a service exchanges its certificate that says nothing itself."""
+    """Executes operations. ``swap`` is the way to replace certificates of services without a setting of their own."""
 
     def __init__(self, store: ControlStore, fleet: Fleet, data_plane: LoopThread, *, swap: str) -> None:
         self._store = store
@@ -84,32 +57,31 @@ class Operations:
         self._swap = swap
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
-        # Set for a service when an operation that a fault holds is to give way.
+        # By service: set to cancel the operation that a fault holds.
         self._held: dict[str, asyncio.Event] = {}
-        # The models that operations under way are about to run.
-        self._wanted: Counter[str] = Counter()
+        # The models that unfinished operations will deploy.
+        self._used_models: Counter[str] = Counter()
 
-    def create(self, name: str, wanted: Wanted, fault: Fault | None) -> OperationRecord:
-        """Begin to create a service.
+    def create(self, name: str, change: Change, fault: Fault | None) -> OperationRecord:
+        """Start to create a service.
 
         Raises:
             BadRequest: the name breaks the rules; NameInUse: another service has it.
         """
-        change = Change.of(wanted)
         tls = bool(change.tls and change.tls.enabled)
         record = self._store.new_service(name=name, model_id=change.model_id, tls=tls)
         return self._begin(CREATE, record, change, fault, saved=record)
 
-    def update(self, record: ServiceRecord, wanted: Wanted, fault: Fault | None) -> OperationRecord:
-        """Begin to update a service."""
-        return self._begin(UPDATE, record, Change.of(wanted), fault)
+    def update(self, record: ServiceRecord, change: Change, fault: Fault | None) -> OperationRecord:
+        """Start to update a service."""
+        return self._begin(UPDATE, record, change, fault)
 
     def delete(self, record: ServiceRecord, fault: Fault | None) -> OperationRecord:
-        """Begin to delete a service."""
+        """Start to delete a service."""
         return self._begin(DELETE, record, None, fault)
 
     async def regenerate(self, record: ServiceRecord, *, primary: bool, secondary: bool) -> ServiceRecord:
-        """Generate one or both keys of a service anew; they are in force when this returns."""
+        """Replace one or both keys of a service by new ones, which are in use when this returns."""
         changed = replace(
             record,
             primary_key=new_key() if primary else record.primary_key,
@@ -125,9 +97,9 @@ class Operations:
         for event in self._held.values():
             event.set()
 
-    def wants(self, model_id: str) -> bool:
-        """Whether an operation under way is about to run a model."""
-        return self._wanted[model_id] > 0
+    def uses(self, model_id: str) -> bool:
+        """Whether an unfinished operation will deploy a model."""
+        return self._used_models[model_id] > 0
 
     def _begin(
         self,
@@ -148,20 +120,20 @@ class Operations:
 
     async def _run(self, operation: OperationRecord, change: Change | None, fault: Fault | None) -> None:
         model_id = change.model_id if change else ""
-        self._wanted[model_id] += 1
+        self._used_models[model_id] += 1
         try:
             async with self._locks[operation.service_id]:
-                await self._carry_out(operation, change, fault)
+                await self._execute(operation, change, fault)
         except OSError as error:
-            _log.error("cannot keep the state of operation %s: %s", operation.id, error)
+            _log.error("cannot save the state of operation %s: %s", operation.id, error)
         finally:
-            self._wanted[model_id] -= 1
+            self._used_models[model_id] -= 1
 
-    async def _carry_out(self, operation: OperationRecord, change: Change | None, fault: Fault | None) -> None:
+    async def _execute(self, operation: OperationRecord, change: Change | None, fault: Fault | None) -> None:
         running = replace(operation, state=RUNNING)
         self._store.save(operation=running)
         try:
-            await self._suffer(operation, fault)
+            await self._apply(fault, operation)
             stale = fault is not None and fault.mode is Mode.STALE
             outcome = await (self._deploy(operation, change, stale=stale) if change else self._remove(operation))
         except OperationFailed as failure:
@@ -170,14 +142,14 @@ class Operations:
             self._end(running, CANCELLED, error="The operation was cancelled.")
         except Exception:
             _log.exception("operation %s failed", operation.id)
-            self._end(running, FAILED, error="The control plane failed; its log tells why.")
+            self._end(running, FAILED, error="The control plane failed; see its log.")
         else:
             self._end(running, SUCCEEDED, outcome=outcome)
-            # Keys that were regenerated meanwhile are the service's keys.
+            # Keys may have been regenerated meanwhile.
             await self._put_keys(operation.service_id)
 
-    async def _suffer(self, operation: OperationRecord, fault: Fault | None) -> None:
-        """Let a fault act: raise its end of the operation, or wait and return."""
+    async def _apply(self, fault: Fault | None, operation: OperationRecord) -> None:
+        """Raise the fault's end of the operation, or wait and return."""
         if fault is None:
             return
         match fault.mode:
@@ -190,7 +162,7 @@ class Operations:
                 raise _Cancelled
 
     async def _hold(self, operation: OperationRecord) -> None:
-        """Wait until the operation is to give way: to a newer one, which may be there by now, or to :meth:`release`."""
+        """Wait until a newer operation, which may already exist, or :meth:`release` cancels this one."""
         newest = self._store.unfinished(operation.service_id)
         if newest is None or newest.id != operation.id:
             return
@@ -212,9 +184,9 @@ class Operations:
             swap = record.swap or self._swap
             await self._data_plane.call(self._fleet.change(service_id, plan, swap=swap, stale=stale))
         else:
-            taken = frozenset(each.port for each in self._store.services())
+            taken = frozenset(service.port for service in self._store.services())
             port = await self._data_plane.call(self._fleet.start(service_id, plan, port=port, taken=taken))
-        # Read again: nothing below waits, so nothing that happened meanwhile is lost.
+        # Read again, since it may have changed; nothing below waits.
         changed = change.applied_to(self._existing(service_id))
         return _Outcome(replace(changed, port=port, state=SUCCEEDED, error=None, updated=self._store.now()))
 
@@ -225,13 +197,13 @@ class Operations:
     def _end(
         self, running: OperationRecord, state: str, *, error: str | None = None, outcome: _Outcome | None = None
     ) -> None:
-        outcome = outcome or self._undone(running, error)
+        outcome = outcome or self._failed(running, error)
         ended = replace(running, state=state, error=error, ended=self._store.now())
         self._store.save(operation=ended, service=outcome.service, without_service=outcome.without_service)
         _log.info("%s of service %s: %s", running.kind, running.service_id, state)
 
-    def _undone(self, running: OperationRecord, error: str | None) -> _Outcome:
-        """What a failed operation leaves: the service as it was, but a failed one where it was to be made."""
+    def _failed(self, running: OperationRecord, error: str | None) -> _Outcome:
+        """The result of a failed operation: an unchanged service, or a failed one where it was created."""
         record = self._store.service(running.service_id)
         if running.kind != CREATE or record is None:
             return _Outcome()
@@ -240,7 +212,7 @@ class Operations:
     def _existing(self, service_id: str) -> ServiceRecord:
         record = self._store.service(service_id)
         if record is None:
-            raise OperationFailed("The service was deleted meanwhile.")
+            raise OperationFailed("The service has been deleted.")
         return record
 
     async def _put_keys(self, service_id: str) -> None:

@@ -1,8 +1,8 @@
-"""Services, models and operations as values, as they lie in the state file."""
+"""Services, models and operations, as in the state file."""
 
 from dataclasses import dataclass, field
 
-# States of a service that are kept; "Updating" and "Deleting" are told from its operations.
+# States of a service in the file; "Updating" and "Deleting" result from its operations.
 CREATING, SUCCEEDED, FAILED = "Creating", "Succeeded", "Failed"
 
 # The other states of an operation.
@@ -16,8 +16,8 @@ CREATE, UPDATE, DELETE = "Create", "Update", "Delete"
 class ServiceRecord:
     """One service. ``chain`` (leaf first) and ``key`` are PEM, empty where there is none.
 
-    ``tls`` with an empty chain is a service that was to have TLS and got no certificate that can be used: it never
-    starts without. ``port`` is 0 until the first start. ``swap`` is ``hot``, ``restart``, or empty for the default.
+    A service with ``tls`` and an empty chain was created without a valid certificate, and does not start. ``port`` is 0
+    until the first start. ``swap`` is ``hot``, ``restart``, or empty for the default.
     Times are Unix seconds.
     """
 
@@ -39,7 +39,7 @@ class ServiceRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """One registered model: ``size`` values an image, of the form probabilities, logits or features.
+    """One registered model: ``size`` values for each image, of the form probabilities, logits or features.
 
     ``version`` counts the models of one name; ``labels`` is the number of class names, 0 where there are none.
     """
@@ -56,7 +56,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class OperationRecord:
-    """One asynchronous operation on a service, which may be gone by now. Times are Unix seconds."""
+    """One asynchronous operation on a service, which may have been deleted since. Times are Unix seconds."""
 
     id: str
     kind: str
@@ -81,4 +81,4 @@ BUILT_IN = ModelRecord(
     labels=1000,
     created=0.0,
 )
-"""The local EfficientNet-Lite0, which is always registered and never deleted."""
+"""The local EfficientNet-Lite0, which is always registered and cannot be deleted."""

@@ -1,4 +1,4 @@
-"""Registering a model: its archive is fetched, checked and unpacked, and appears whole or not at all."""
+"""Registering a model: its archive is fetched, checked and unpacked; a failure leaves nothing."""
 
 import asyncio
 import shutil
@@ -6,21 +6,23 @@ import uuid
 from pathlib import Path
 
 from devstack.control import packages
-from devstack.control.errors import BadRequest, ModelInUse, NotFound
+from devstack.control.errors import ModelInUse
 from devstack.control.fetching import fetch
 from devstack.control.records import BUILT_IN, ModelRecord
 from devstack.control.store import ControlStore
-from devstack.control.wire import Json, text
+from devstack.control.wire import text
+from devstack.rest.bodies import Json
+from devstack.rest.errors import BadRequest, NotFound
 
 _MAX_NAME = 128
 
 
 async def register(store: ControlStore, document: Json) -> ModelRecord:
-    """Register the model that a request names.
+    """Register the model of a request.
 
     Raises:
-        BadRequest: a member is missing or wrong.
-        InvalidPackage: there is no model at the URL, or none that can be used.
+        BadRequest: a member is missing or invalid.
+        InvalidPackage: there is no valid model at the URL.
     """
     name, url = text(document, "name"), text(document, "url")
     if len(name) > _MAX_NAME:
@@ -30,7 +32,7 @@ async def register(store: ControlStore, document: Json) -> ModelRecord:
     if document.get("unpack", False) is not False:
         raise BadRequest("unpack must be false: the control plane unpacks the archive itself.")
     model_id = uuid.uuid4().hex
-    # A folder that no model owns is removed at the next start, if this ends before its time.
+    # If the process ends before the record is saved, the next start removes the folder.
     folder = store.model_folder(model_id)
     folder.mkdir(mode=0o700)
     try:
@@ -40,7 +42,7 @@ async def register(store: ControlStore, document: Json) -> ModelRecord:
             name=name,
             version=store.next_version(name),
             url=url,
-            form=package.manifest.form,
+            form=package.manifest.output.form,
             size=package.size,
             labels=package.labels,
             created=store.now(),
@@ -60,8 +62,8 @@ async def _unpacked(url: str, folder: Path) -> packages.Package:
     return package
 
 
-def delete(store: ControlStore, model_id: str, *, wanted: bool) -> None:
-    """Delete a model; ``wanted`` says that an operation under way is about to run it.
+def delete(store: ControlStore, model_id: str, *, in_use: bool) -> None:
+    """Delete a model; ``in_use`` says whether an unfinished operation will deploy it.
 
     Raises:
         NotFound: there is no such model.
@@ -72,7 +74,7 @@ def delete(store: ControlStore, model_id: str, *, wanted: bool) -> None:
     if model_id == BUILT_IN.id:
         raise ModelInUse("The built-in model cannot be deleted.")
     users = [record.name for record in store.services() if record.model_id == model_id]
-    if users or wanted:
-        who = f"service {users[0]}" if users else "an operation under way"
-        raise ModelInUse(f"The model is in use by {who}: give it another model, or delete it, before.")
+    if users or in_use:
+        who = f"service {users[0]}" if users else "an unfinished operation"
+        raise ModelInUse(f"The model is in use by {who}: update or delete that first.")
     store.save(without_model=model_id)

@@ -1,8 +1,8 @@
-"""What the control plane remembers: services, models and operations, in one file of a folder.
+"""The state of the control plane: services, models and operations, in one file of a folder.
 
-One file, so that a change of a service and the end of its operation are one write: whatever interrupts the process, a
-caller never reads of a success that is not on disk. The file is readable by its owner alone, because it holds the
-services' keys. A store belongs to one process and one thread.
+It is one file so that a change of a service and the end of its operation are one write, and no response reports a
+success that is not on disk. Only its owner can read it, because it contains the services' keys. A store is used by one
+process and one thread.
 """
 
 import json
@@ -12,11 +12,11 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from devstack.control import documents
-from devstack.control.errors import BadRequest, DamagedState, NameInUse
+from devstack import typed_json
+from devstack.control.errors import NameInUse
 from devstack.control.records import (
     BUILT_IN,
     CREATING,
@@ -26,24 +26,34 @@ from devstack.control.records import (
     OperationRecord,
     ServiceRecord,
 )
-from devstack.vault.files import write_atomically
+from devstack.files import remove_leftovers, write_atomically
+from devstack.rest.errors import BadRequest, DamagedFile
 
 _FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
-# Operations that a client may still ask for; older ones are forgotten once they have ended.
+# Older operations are removed once they have ended.
 _KEPT_OPERATIONS = 500
 
 _INTERRUPTED = "The control plane was restarted before the operation ended: send the request again."
 
 
+@dataclass(frozen=True)
+class _State:
+    """The content of the file."""
+
+    services: tuple[ServiceRecord, ...]
+    models: tuple[ModelRecord, ...]
+    operations: tuple[OperationRecord, ...]
+
+
 class ControlStore:
     """The state in ``folder``, which is made if it is missing.
 
-    An operation that was under way when the last process ended is Failed now, and so is a service whose creation was.
+    An operation that had not ended when the last process ended becomes Failed, and so does a service during creation.
 
     Raises:
-        DamagedState: the file in the folder is not what this class wrote.
+        DamagedFile: the file in the folder is not what this class wrote.
         OSError: the folder cannot be read or made.
     """
 
@@ -72,11 +82,9 @@ class ControlStore:
         port: int = 0,
         model_id: str = BUILT_IN.id,
     ) -> ServiceRecord:
-        """Make sure that there is a service of that name, as the next start of the control plane is to serve it.
+        """Make a service of that name, unless there is one, for the next start of the control plane.
 
-        One that is there already stays as it is: this is for the first start, and later ones have their own history.
-        ``chain`` (leaf first) and ``key`` are PEM; without them the service has no TLS. ``port`` 0 lets the control
-        plane choose.
+        ``chain`` (leaf first) and ``key`` are PEM; without them the service has no TLS. ``port`` 0 takes a free one.
 
         Raises:
             BadRequest: the name breaks the rules.
@@ -111,7 +119,7 @@ class ControlStore:
         return next((record for record in self._services.values() if record.name == name), None)
 
     def new_service(self, *, name: str, model_id: str, tls: bool) -> ServiceRecord:
-        """A record for a service with keys of its own, not yet saved.
+        """A record for a service with new keys, not yet saved.
 
         Raises:
             BadRequest: the name breaks the rules.
@@ -136,7 +144,7 @@ class ControlStore:
         )
 
     def keep_port(self, service_id: str, port: int) -> None:
-        """Remember the port that a service was given at its first start."""
+        """Save the port of a service, which it gets at its first start."""
         self.save(service=replace(self._services[service_id], port=port))
 
     # Models.
@@ -149,11 +157,11 @@ class ControlStore:
         return BUILT_IN if model_id == BUILT_IN.id else self._models.get(model_id)
 
     def next_version(self, name: str) -> int:
-        """The version that another model of that name gets."""
+        """The version of the next model of that name."""
         return max((record.version for record in self.models() if record.name == name), default=0) + 1
 
     def model_folder(self, model_id: str) -> Path:
-        """Where a registered model's files are."""
+        """The folder of a registered model's files."""
         return self.models_folder / model_id
 
     # Operations.
@@ -162,13 +170,12 @@ class ControlStore:
         return self._operations.get(operation_id)
 
     def operations(self, service_id: str) -> list[OperationRecord]:
-        """The operations on a service that are remembered, the oldest first."""
-        return [each for each in self._operations.values() if each.service_id == service_id]
+        """The operations on a service, the oldest first."""
+        return [operation for operation in self._operations.values() if operation.service_id == service_id]
 
     def unfinished(self, service_id: str) -> OperationRecord | None:
         """The newest operation on a service that has not ended."""
-        mine = [each for each in self._operations.values() if each.service_id == service_id and not each.finished]
-        return mine[-1] if mine else None
+        return next((found for found in reversed(self.operations(service_id)) if not found.finished), None)
 
     def new_operation(self, kind: str, service_id: str) -> OperationRecord:
         """A record for an operation, not yet saved."""
@@ -185,10 +192,10 @@ class ControlStore:
         without_service: str = "",
         without_model: str = "",
     ) -> None:
-        """Put and remove records, all in one write.
+        """Add, replace and remove records, all in one write.
 
         Raises:
-            OSError: it cannot be written; everything is as it was.
+            OSError: it cannot be written; nothing has changed.
         """
         before = (self._services, self._models, self._operations)
         self._services = _changed(self._services, service, without_service)
@@ -207,41 +214,25 @@ class ControlStore:
         return self._clock()
 
     def _to_json(self) -> bytes:
-        document = {
-            "format": _FORMAT,
-            "services": [documents.write(record) for record in self._services.values()],
-            "models": [documents.write(record) for record in self._models.values()],
-            "operations": [documents.write(record) for record in self._operations.values()],
-        }
-        return json.dumps(document, indent=1).encode()
+        state = _State(tuple(self._services.values()), tuple(self._models.values()), tuple(self._operations.values()))
+        return json.dumps({"format": _FORMAT, **asdict(state)}, indent=1).encode()
 
     def _load(self) -> None:
+        remove_leftovers(self._path.parent)
         if self._path.exists():
             try:
                 self._read(self._path.read_bytes())
             except ValueError as error:
-                raise DamagedState(self._path, str(error)) from None
+                raise DamagedFile("control plane", self._path, str(error), "begin without services") from None
         for folder in self.models_folder.iterdir():
-            if folder.name not in self._models:  # a registration that was interrupted
+            if folder.name not in self._models:  # of an interrupted registration
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, content: bytes) -> None:
-        try:
-            document = json.loads(content)
-        except (ValueError, RecursionError):
-            # The decoder's own message is left out: it may quote what it read.
-            raise ValueError("it is not JSON") from None
-        if not isinstance(document, dict) or document.get("format") != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT}")
-        for name in ("services", "models", "operations"):
-            if not isinstance(document.get(name), list):
-                raise ValueError(f'"{name}" is no list')
-        services = [documents.read(ServiceRecord, each) for each in document["services"]]
-        models = [documents.read(ModelRecord, each) for each in document["models"]]
-        operations = [documents.read(OperationRecord, each) for each in document["operations"]]
-        self._services = {record.id: _after_restart(record) for record in services}
-        self._models = {record.id: record for record in models}
-        self._operations = {record.id: self._ended(record) for record in operations}
+        state = typed_json.read(_State, typed_json.load(content, _FORMAT))
+        self._services = {record.id: _after_restart(record) for record in state.services}
+        self._models = {record.id: record for record in state.models}
+        self._operations = {record.id: self._ended(record) for record in state.operations}
 
     def _ended(self, record: OperationRecord) -> OperationRecord:
         if record.finished:
@@ -250,7 +241,7 @@ class ControlStore:
 
 
 def new_key() -> str:
-    """A key that nobody can guess."""
+    """A random key."""
     return secrets.token_urlsafe(24)
 
 

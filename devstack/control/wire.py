@@ -1,26 +1,12 @@
-"""The JSON of the Model Management API (``api-version=2018-04-01-preview``): bodies in, bodies out, pages. No I/O."""
+"""The JSON of the Model Management API (``api-version=2018-04-01-preview``): requests and responses. No I/O."""
 
-import base64
-import binascii
 import datetime as dt
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote, urlencode
+from dataclasses import dataclass, field, replace
 
-from devstack import bodies
-from devstack.control.errors import BadRequest, ControlError
-from devstack.control.records import (
-    DELETE,
-    SUCCEEDED,
-    UPDATE,
-    ModelRecord,
-    OperationRecord,
-    ServiceRecord,
-)
-
-Json = dict[str, Any]
+from devstack.control.records import DELETE, SUCCEEDED, UPDATE, ModelRecord, OperationRecord, ServiceRecord
+from devstack.control.store import new_key
+from devstack.rest.bodies import Json, parse_object
+from devstack.rest.errors import BadRequest
 
 API_VERSION = "2018-04-01-preview"
 DISCOVERY_API_VERSION = "2017-09-01-preview"
@@ -31,7 +17,7 @@ _KEY_FIELDS = ("primaryKey", "secondaryKey")
 
 @dataclass(frozen=True)
 class Tls:
-    """The three ssl fields of a request: ``chain`` and ``key`` are PEM, or what the caller took for it."""
+    """The three ssl fields of a request; ``chain`` and ``key`` should be PEM."""
 
     enabled: bool
     chain: str = field(repr=False)
@@ -39,69 +25,65 @@ class Tls:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a request asks for: None leaves both keys, or TLS, as they are; a key that is None is to be generated."""
+class Change:
+    """The change of a service that a request asks for; None leaves both keys, or TLS, unchanged."""
 
     model_id: str
-    keys: tuple[str | None, str | None] | None = field(repr=False)
+    keys: tuple[str, str] | None = field(repr=False)
     tls: Tls | None
+
+    def applied_to(self, record: ServiceRecord) -> ServiceRecord:
+        changed = replace(record, model_id=self.model_id)
+        if self.keys:
+            changed = replace(changed, primary_key=self.keys[0], secondary_key=self.keys[1])
+        if self.tls:
+            changed = replace(changed, tls=self.tls.enabled, chain=self.tls.chain, key=self.tls.key)
+        return changed
 
 
 def check_api_version(given: str | None, expected: str) -> None:
-    """Refuse a request without the API version, or with another.
+    """Check the API version of a request.
 
     Raises:
-        BadRequest: as it says.
+        BadRequest: there is none, or another.
     """
     if not given:
-        raise BadRequest(f"The query lacks api-version: add api-version={expected}.")
+        raise BadRequest(f"The query has no api-version: add api-version={expected}.")
     if given != expected:
         raise BadRequest(f"The api-version {given!r} is not supported: use {expected}.")
 
 
-def parse_object(body: bytes) -> Json:
-    """Read a request's JSON object.
-
-    Raises:
-        BadRequest: it is something else.
-    """
-    try:
-        return bodies.parse_object(body)
-    except bodies.BadBody as error:
-        raise BadRequest(str(error)) from None
-
-
 def text(document: Json, name: str) -> str:
-    """A member that must be there and be text.
+    """A required member.
 
     Raises:
-        BadRequest: it is not.
+        BadRequest: it is missing or not text.
     """
     value = document.get(name)
     if not isinstance(value, str) or not value:
-        raise BadRequest(f"{name} is missing, or is no text.")
+        raise BadRequest(f"{name} is missing, or is not text.")
     return value
 
 
-def parse_wanted(document: Json) -> Wanted:
-    """What a create or update asks for.
+def parse_change(document: Json) -> Change:
+    """The change that a create or update asks for, with keys generated where it asks for that.
 
     Raises:
-        BadRequest: a member is missing or wrong.
+        BadRequest: a member is missing or invalid.
     """
     if document.get("computeType") != "FPGA":
         raise BadRequest('computeType must be "FPGA".')
     replicas = document.get("numReplicas", 1)
     if replicas != 1 or isinstance(replicas, bool):
         raise BadRequest("numReplicas must be 1.")
-    return Wanted(model_id=text(document, "modelId"), keys=_keys(document), tls=_tls(document))
+    return Change(model_id=text(document, "modelId"), keys=_keys(document), tls=_tls(document))
 
 
 def parse_key_type(body: bytes) -> tuple[bool, bool]:
     """Which keys to regenerate, the primary and the secondary; no body means both.
 
     Raises:
-        BadRequest: it asks for something else.
+        BadRequest: the key type is invalid.
     """
     if not body:
         return True, True
@@ -111,15 +93,15 @@ def parse_key_type(body: bytes) -> tuple[bool, bool]:
     return kind == "Primary", kind == "Secondary"
 
 
-def _keys(document: Json) -> tuple[str | None, str | None] | None:
+def _keys(document: Json) -> tuple[str, str] | None:
     if "keys" not in document:
         return None
     keys = {} if document["keys"] is None else document["keys"]
     if not isinstance(keys, dict):
         raise BadRequest("keys must be an object with primaryKey and secondaryKey.")
-    primary, secondary = (keys.get(name) for name in _KEY_FIELDS)
-    if not all(isinstance(key, str | None) for key in (primary, secondary)):
-        raise BadRequest("primaryKey and secondaryKey must be text, or null to have one generated.")
+    primary, secondary = (new_key() if keys.get(name) is None else keys[name] for name in _KEY_FIELDS)
+    if not isinstance(primary, str) or not isinstance(secondary, str):
+        raise BadRequest("primaryKey and secondaryKey must be text, or null for a generated one.")
     return primary, secondary
 
 
@@ -135,22 +117,22 @@ def _tls(document: Json) -> Tls | None:
     return Tls(enabled, chain if enabled else "", key if enabled else "")
 
 
-def service(record: ServiceRecord, under_way: OperationRecord | None, host: str) -> Json:
-    """A service, without its keys and its certificate; ``under_way`` is an operation on it that has not ended."""
+def service(record: ServiceRecord, operation: OperationRecord | None, host: str) -> Json:
+    """A service, without its keys and its certificate; ``operation`` is one on it that has not ended."""
     shown = {
         "id": record.id,
         "name": record.name,
         "computeType": "FPGA",
         "ipAddress": host if record.port else None,
         "port": record.port or None,
-        "state": _state(record, under_way),
+        "state": _state(record, operation),
         "modelId": record.model_id,
         "sslEnabled": record.tls,
         "numReplicas": 1,
         "createdAt": _date(record.created),
         "updatedAt": _date(record.updated),
     }
-    return shown | ({"error": _told(record.error)} if record.error else {})
+    return shown | _error(record.error)
 
 
 def keys(record: ServiceRecord) -> Json:
@@ -172,7 +154,7 @@ def model(record: ModelRecord) -> Json:
 
 
 def operation(record: OperationRecord, account: str) -> Json:
-    """An operation; ``account`` is the path that the paths of services start with."""
+    """An operation; ``account`` is the path of the account."""
     shown = {
         "id": record.id,
         "operationType": f"{record.kind}Service",
@@ -182,60 +164,19 @@ def operation(record: OperationRecord, account: str) -> Json:
     }
     if record.ended is not None:
         shown["endedAt"] = _date(record.ended)
-    return shown | ({"error": _told(record.error)} if record.error else {})
+    return shown | _error(record.error)
 
 
-def error_body(error: ControlError) -> Json:
-    """``{"error": {"code", "message", "details"}}``."""
-    return {"error": {"code": error.code, **_told(str(error))}}
-
-
-def _state(record: ServiceRecord, under_way: OperationRecord | None) -> str:
+def _state(record: ServiceRecord, operation: OperationRecord | None) -> str:
     kinds = {UPDATE: "Updating", DELETE: "Deleting"}
-    if under_way and under_way.kind in kinds and (record.state == SUCCEEDED or under_way.kind == DELETE):
-        return kinds[under_way.kind]
+    if operation and operation.kind in kinds and (record.state == SUCCEEDED or operation.kind == DELETE):
+        return kinds[operation.kind]
     return record.state
 
 
-def _told(message: str) -> Json:
-    return {"message": message, "details": []}
+def _error(message: str | None) -> Json:
+    return {"error": {"message": message, "details": []}} if message else {}
 
 
 def _date(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def page[T: (ServiceRecord, ModelRecord)](
-    records: Sequence[T], size: int, skip_token: str | None
-) -> tuple[Sequence[T], str | None]:
-    """The page that a token asks for (None: the first), and the token of the next one.
-
-    The token is when the last record of the page was created, and its id: what is added or removed between two pages
-    makes the next one neither repeat nor skip what stayed.
-
-    Raises:
-        BadRequest: the token is not one of ours.
-    """
-    after = _unmark(skip_token) if skip_token else (-1.0, "")
-    rest = [record for record in records if (record.created, record.id) > after]
-    chosen = rest[:size]
-    return chosen, _mark(chosen[-1].created, chosen[-1].id) if len(rest) > size else None
-
-
-def next_link(address: str, query: Mapping[str, str], token: str | None) -> str | None:
-    """The absolute address of the next page, None after the last."""
-    if token is None:
-        return None
-    return f"{address}?{urlencode({**query, '$skiptoken': token}, safe='$', quote_via=quote)}"
-
-
-def _mark(created: float, identifier: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([created, identifier]).encode()).rstrip(b"=").decode()
-
-
-def _unmark(token: str) -> tuple[float, str]:
-    try:
-        created, identifier = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True))
-        return float(created), str(identifier)
-    except (binascii.Error, ValueError, TypeError):
-        raise BadRequest("The $skiptoken is not one of this control plane's.") from None

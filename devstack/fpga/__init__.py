@@ -1,12 +1,13 @@
-"""The FPGA inference service, its data plane: TensorFlow Serving's gRPC API over TLS, with keys."""
+"""The data plane of the FPGA inference service: TensorFlow Serving's gRPC API over TLS, with keys."""
 
-from devstack.fpga.access import KeyRing, Keys
+from devstack.fpga.access import KeyRing
 from devstack.fpga.engines import Engine, ModelEngine, SimulatedEngine
 from devstack.fpga.faults import Faults, FaultSwitch
 from devstack.fpga.identity import Identity, KeyPair
 from devstack.fpga.recorder import Call, Recorder
 from devstack.fpga.requests import Model
-from devstack.fpga.service import Endpoint, PortInUseError, Service
+from devstack.fpga.service import Endpoint, Service
+from devstack.keys import Keys
 
 __all__ = [
     "Call",
@@ -20,7 +21,6 @@ __all__ = [
     "Keys",
     "Model",
     "ModelEngine",
-    "PortInUseError",
     "Recorder",
     "Service",
     "SimulatedEngine",

@@ -1,4 +1,4 @@
-"""The calls in work, and how they and their connections end before their time."""
+"""The calls in progress, and how they and their connections are ended early."""
 
 import asyncio
 import contextlib
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Names every open file of this process, on Linux and macOS.
+# Lists the open files of this process, on Linux and macOS.
 _DESCRIPTORS = Path("/dev/fd")
 
 
 class Calls:
-    """Calls in work. gRPC could end them too, but it prints a stack trace for each and gives the caller no reason."""
+    """The calls in progress. gRPC could cancel them too, but prints a stack trace for each and sends no reason."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -20,12 +20,12 @@ class Calls:
 
     @property
     def ending(self) -> bool:
-        """Whether a call that is cancelled now is so because the service stops."""
+        """Whether calls are cancelled because the service stops."""
         return self._ending
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Hold the current task to be a call for as long as this lasts."""
+        """Count the current task as a call meanwhile."""
         task = asyncio.current_task()
         assert task, "calls run in tasks"  # noqa: S101 - for the type checker: gRPC starts one for each
         self._tasks.add(task)
@@ -35,7 +35,7 @@ class Calls:
             self._tasks.discard(task)
 
     async def end(self, grace: float) -> None:
-        """Give the calls in work ``grace`` seconds, then cancel them."""
+        """Wait ``grace`` seconds for the calls in progress, then cancel them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         self._ending = True
@@ -48,10 +48,9 @@ class Calls:
 
 
 def drop_connections(port: int) -> int:
-    """Close every connection that this process has accepted on ``port``, as a network that fails does.
+    """Close every connection that this process has accepted on ``port``, like a network failure.
 
-    Returns how many there were. gRPC has no call for it: this shuts the sockets down behind its back, as if the
-    other side had gone.
+    Returns their number. gRPC has no function for it: this shuts the sockets down, as if the clients had.
     """
     return sum(_drop(int(entry.name), port) for entry in _DESCRIPTORS.iterdir())
 
@@ -59,15 +58,15 @@ def drop_connections(port: int) -> int:
 def _drop(descriptor: int, port: int) -> bool:
     try:
         connection = socket.socket(fileno=descriptor)
-    except OSError:  # no socket, or closed since it was listed
+    except OSError:  # not a socket, or closed since it was listed
         return False
     try:
         if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.getsockname()[1] != port:
             return False
-        connection.getpeername()  # fails for the socket that listens, which a shutdown would end too
+        connection.getpeername()  # fails for the listening socket, which must stay open
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # no other side, or it has gone already
+    except OSError:  # not connected, or not any more
         return False
     finally:
-        connection.detach()  # the descriptor stays gRPC's, who closes it
+        connection.detach()  # gRPC closes the descriptor
     return True

@@ -1,7 +1,8 @@
-"""What computes the scores: the real model, for truth, or a simulated accelerator, for speed and timing."""
+"""The engines that compute scores: the real model, or a simulated accelerator for measurements."""
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,6 +16,7 @@ from devstack.fpga.requests import Batch, Refusal
 
 Scores = NDArray[np.float32]
 Output = Literal["probabilities", "logits", "features"]
+Decode = Callable[[list[bytes], int], Scores]
 
 
 class Engine(Protocol):
@@ -23,7 +25,7 @@ class Engine(Protocol):
     output_shape: tuple[int, ...]
 
     async def score(self, batch: Batch) -> Scores:
-        """Score N images; the answer is float32 [N, *output_shape].
+        """Score N images; returns float32 [N, *output_shape].
 
         Raises:
             Refusal: an image cannot be decoded.
@@ -34,16 +36,22 @@ class Engine(Protocol):
 
 
 class ModelEngine:
-    """EfficientNet-Lite0 on the processor, in one thread: one call at a time, like the accelerator."""
+    """A model on the processor, in one thread: one call at a time, like the accelerator."""
 
-    # Larger batches are scored in parts: they gain nothing, and the activations of many images need much memory.
+    # Larger batches are scored in parts: they are not faster, and need much memory.
     _PART = 8
 
-    def __init__(self, path: Path, output: Output = "probabilities") -> None:
-        # onnxruntime takes 0.1 s to import, which the simulated engine need not wait for.
-        from devstack.fpga.inference import Session  # noqa: PLC0415
+    def __init__(self, path: Path | None = None, output: str = "probabilities", decode: Decode | None = None) -> None:
+        """``path`` is an ONNX file (default: the local model), ``output`` one of its outputs.
 
-        self._session = Session(path, output)
+        ``decode`` makes float32 [N, 224, 224, 3] of image files, given the index of the first; it raises ImageError.
+        """
+        # The simulated engine needs none of these, which take long to import.
+        from devstack.fpga.inference import Session  # noqa: PLC0415 - see the comment
+        from devstack.model import decode_all, ensure_built  # noqa: PLC0415 - see the comment
+
+        self._session = Session(path or ensure_built(), output)
+        self._decode = decode or decode_all
         size = self._session.size
         self.output_shape: tuple[int, ...] = (1, 1, size) if output == "features" else (size,)
         self._scoring = ThreadPoolExecutor(1, "fpga-score")
@@ -63,18 +71,26 @@ class ModelEngine:
         if isinstance(part, np.ndarray):
             pixels = part
         else:
-            pixels = await loop.run_in_executor(self._decoding, _decode, part, start)
+            pixels = await loop.run_in_executor(self._decoding, self._decode_files, part, start)
         return await loop.run_in_executor(self._scoring, self._session.run, pixels)
+
+    def _decode_files(self, files: list[bytes], start: int) -> Scores:
+        from devstack.model import ImageError  # noqa: PLC0415 - see __init__()
+
+        try:
+            return self._decode(files, start)
+        except ImageError as error:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
 
     def __repr__(self) -> str:
         return f"<ModelEngine {self._session!r}>"
 
 
 class SimulatedEngine:
-    """Answers in the time that an accelerator would take, without computing anything that means something.
+    """Answers in the time of an accelerator, with meaningless scores.
 
-    One image is in work at a time, for ``latency_ms``. The scores come from a checksum of the image's bytes: the
-    same image always gets the same ones, another gets others. Image files are not decoded.
+    It processes one image at a time, for ``latency_ms`` each. The scores depend on a checksum of the image's bytes, so
+    that the same image always gets the same ones. Image files are not decoded.
     """
 
     def __init__(
@@ -90,7 +106,7 @@ class SimulatedEngine:
         self._classes = classes
         self._device = Device(latency_ms, timer)
         falling = 1 / np.arange(2, classes + 1, dtype=np.float64)
-        # Written twice in a row, so that any rotation of it is a slice.
+        # Twice in a row, so that any rotation is a slice.
         self._others = np.tile(np.concatenate([[0], falling / falling.sum()]), 2).astype(np.float32)
 
     async def score(self, batch: Batch) -> Scores:
@@ -104,7 +120,7 @@ class SimulatedEngine:
         self._device.close()
 
     def _fill(self, row: Scores, checksum: int) -> None:
-        """A distribution with one peak between 0.5 and 0.9; the checksum says where and how high."""
+        """A distribution with one peak between 0.5 and 0.9; its place and height depend on the checksum."""
         peak = 0.5 + 0.4 * checksum / 0xFFFFFFFF
         best = checksum % self._classes
         start = self._classes - best
@@ -118,11 +134,10 @@ class SimulatedEngine:
 
 
 class Device:
-    """Something that has one image in work at a time, for a fixed time each; callers wait their turn.
+    """A device that processes one image at a time, for a fixed time each; calls queue.
 
-    A call that had to wait starts at the moment the one before it ended, not at the later one at which the event loop
-    woke it: so the rate is the device's, not the loop's. Measured at 1.8 ms: 1.86 ms for a lone image, and 555 images
-    a second when calls queue.
+    A queued call starts at the end of the one before, not when the event loop wakes it later, so that the rate does
+    not depend on the loop. Measured at 1.8 ms: 1.86 ms for a single image, and 555 images a second in a queue.
     """
 
     def __init__(self, latency_ms: float, timer: timers.Timer | None = None) -> None:
@@ -146,12 +161,3 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<Device {self._latency / 1e6} ms>"
-
-
-def _decode(files: list[bytes], start: int) -> Scores:
-    from devstack.model import preprocess  # noqa: PLC0415 - Pillow, which the simulated engine need not load
-
-    try:
-        return preprocess.decode_all(files, start)
-    except preprocess.ImageError as error:
-        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None

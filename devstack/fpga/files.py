@@ -1,4 +1,4 @@
-"""Files that are read again when they change, while a server uses what they hold."""
+"""Files that a server reads again when they change."""
 
 import logging
 from collections.abc import Callable
@@ -10,10 +10,10 @@ _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class Watched[T]:
-    """Files and what they mean. A change that means nothing (a file half written) leaves the old meaning in force.
+    """Files and the value that they contain. An invalid change (a half-written file) leaves the old value in use.
 
-    ``poll`` costs one stat a file; there is no thread and no timer behind it. ``missing`` is what the absence of the
-    files means; left out, it is an error like any other.
+    ``poll`` costs one stat a file; there is no thread and no timer. ``missing`` is the value where a file is absent;
+    without it, absence is an error.
     """
 
     def __init__(self, paths: tuple[Path, ...], parse: Callable[..., T], missing: T | None = None) -> None:
@@ -27,30 +27,30 @@ class Watched[T]:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: the files hold something else.
+            ValueError: the content is invalid.
         """
-        self._stamp = self._look()
+        self._stamp = self._stat()
         if self._missing is not None and None in self._stamp:
             return self._missing
         return self._parse(*(path.read_bytes() for path in self._paths))
 
     def poll(self) -> T | None:
-        """The new meaning when the files have changed since the last look; else None."""
-        if self._look() == self._stamp:
+        """The new value if the files have changed since the last call; otherwise None."""
+        if self._stat() == self._stamp:
             return None
         names = " and ".join(path.name for path in self._paths)
         try:
             fresh = self.read()
         except OSError as error:
-            logger.warning("%s changed but cannot be read (%s): the old one stays", names, error.strerror)
+            logger.warning("%s changed but cannot be read (%s): the old one stays in use", names, error.strerror)
             return None
         except ValueError as error:
-            logger.warning("%s changed but is not usable (%s): the old one stays", names, error)
+            logger.warning("%s changed but is invalid (%s): the old one stays in use", names, error)
             return None
-        logger.info("%s changed: the new one is in force", names)
+        logger.info("%s changed: the new one is in use", names)
         return fresh
 
-    def _look(self) -> _Stamp:
+    def _stat(self) -> _Stamp:
         return tuple(_stamp(path) for path in self._paths)
 
 

@@ -1,7 +1,7 @@
-"""The gRPC methods of a service: let the caller in, read, check, score, answer.
+"""The gRPC methods of a service: check the key, parse, check, score, respond.
 
-Messages arrive and leave as bytes, so that a call without a key costs no parsing, and an answer is written in the
-quick way of :mod:`devstack.fpga.responses`.
+Messages arrive and leave as bytes: a call without a key costs no parsing, and :mod:`devstack.fpga.responses` encodes
+responses faster than protobuf.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ type Answer = Callable[[bytes], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the methods work with. ``keys`` is None where calls need none; ``drop`` ends every connection."""
+    """The parts of a service that the methods use. ``keys`` is None without keys; ``drop`` ends every connection."""
 
     model: Model
     engine: Engine
@@ -45,7 +45,7 @@ class Parts:
 
 
 def handlers(parts: Parts) -> list[grpc.GenericRpcHandler]:
-    """Every service that the data plane offers, ready to be added to a gRPC server."""
+    """The handlers of all methods, for a gRPC server."""
     methods = _Methods(parts)
     unary = {
         "tensorflow.serving.PredictionService": {
@@ -65,7 +65,7 @@ def handlers(parts: Parts) -> list[grpc.GenericRpcHandler]:
 
 
 class _Methods:
-    """From the bytes of a request to the bytes of the answer; each raises Refusal for any other outcome."""
+    """From the bytes of a request to the bytes of the response; Refusal is raised for any other status than OK."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -80,7 +80,7 @@ class _Methods:
         scores = await self._parts.engine.score(requests.batch_of(request))
         signature = request.model_spec.signature_name
         answered = responses.spec(model, signature) if signature else self._spec
-        return responses.prediction(answered, faults.spoil(scores))
+        return responses.prediction(answered, faults.alter(scores))
 
     async def get_model_metadata(self, data: bytes) -> bytes:
         request = requests.read(serving_pb2.GetModelMetadataRequest, data)
@@ -98,7 +98,7 @@ class _Methods:
         name = requests.read(health_pb2.HealthCheckRequest, data).service
         status = self._parts.health.status(name)
         if status is None:
-            raise Refusal(grpc.StatusCode.NOT_FOUND, f"service {name!r} is not known")
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"unknown service {name!r}")
         return health_pb2.HealthCheckResponse(status=status).SerializeToString()
 
 
@@ -112,11 +112,11 @@ def _unary(parts: Parts, method: str, answer: Answer) -> Handler:
             return await context.abort(refusal.code, refusal.details)
         except asyncio.CancelledError:
             if not parts.calls.ending:
-                raise  # the caller has given up
+                raise  # the caller has cancelled it
             return await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is stopping")
         except Exception:
             logger.exception("%s failed", method)
-            return await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log tells why")
+            return await context.abort(grpc.StatusCode.INTERNAL, "the service failed; see its log")
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
@@ -135,10 +135,10 @@ def _watch(parts: Parts, method: str) -> Handler:
 
 
 def _admit(parts: Parts, method: str, data: bytes, context: Context) -> None:
-    """Record the call, and refuse it when the service has keys and it has none of them."""
+    """Record the call, and refuse it if the service has keys and the call none of them."""
     metadata: Any = context.invocation_metadata() or ()  # pairs; a value is bytes where the name ends in -bin
-    presented = next((value for name, value in metadata if name == "authorization"), None)
-    key = _key(parts.keys, presented)
+    given = next((value for name, value in metadata if name == "authorization"), None)
+    key = _key(parts.keys, given)
     parts.recorder.add(
         Call(
             method=method,
@@ -154,12 +154,12 @@ def _admit(parts: Parts, method: str, data: bytes, context: Context) -> None:
         raise Refusal(grpc.StatusCode.UNAUTHENTICATED, reason)
 
 
-def _key(keys: KeyRing | None, presented: str | None) -> KeyShown:
-    if presented is None:
+def _key(keys: KeyRing | None, given: str | None) -> KeyShown:
+    if given is None:
         return "none"
     if keys is None:
         return "unchecked"
-    return keys.match(presented) or "wrong"
+    return keys.match(given) or "wrong"
 
 
 def _text(value: str | bytes) -> str:

@@ -1,4 +1,4 @@
-"""Whether a service says that it is well: the state behind gRPC health checking and the model's status."""
+"""The health of a service, for gRPC health checking and the model's status."""
 
 import asyncio
 import contextlib
@@ -6,21 +6,21 @@ from collections.abc import AsyncIterator, Callable
 
 from protos import health_pb2
 
-# Of the services that a caller may ask about; the empty name is the server as a whole.
+# The services that callers may check; the empty name is the whole server.
 NAMES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "grpc.health.v1.Health")
 
-# A watcher hears of a change at once; a fault that is switched by a file is looked for this often.
-_LOOK_SECONDS = 0.25
+# Watchers get a change at once, but one by a file of faults only after this time, in seconds.
+_POLL_SECONDS = 0.25
 
 Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Health:
-    """SERVING or NOT_SERVING, and those who watch it. ``impaired`` is asked for faults that say otherwise."""
+    """SERVING or NOT_SERVING, with its watchers. ``impaired`` says whether a fault makes it NOT_SERVING."""
 
     def __init__(self, impaired: Callable[[], bool]) -> None:
         self._impaired = impaired
-        # Both False until the service has started; closed for good once it stops.
+        # _closed: the service has stopped
         self._serving = False
         self._closed = False
         self._changed = asyncio.Event()
@@ -34,7 +34,7 @@ class Health:
         self.set(serving=True)
 
     def close(self) -> None:
-        """Say NOT_SERVING to every watcher, and end the watches."""
+        """Send NOT_SERVING to every watcher, and end the watches."""
         self._closed = True
         self.set(serving=False)
 
@@ -43,16 +43,16 @@ class Health:
         return self._serving and not self._impaired()
 
     def status(self, name: str) -> Status | None:
-        """The status of a service by its full name; None for one that is not known."""
+        """The status of a service by its full name; None for an unknown one."""
         if name not in NAMES:
             return None
         return health_pb2.HealthCheckResponse.SERVING if self.serving else health_pb2.HealthCheckResponse.NOT_SERVING
 
     async def watch(self, name: str) -> AsyncIterator[Status]:
-        """The status now, then each change of it. Ends when the service stops."""
+        """The current status, then each change. Ends when the service stops."""
         last: Status | None = None
         while True:
-            # Taken before the status, so that nothing that happens while a caller reads is missed.
+            # Read before the status, so that no change during the yield is missed.
             changed, closed = self._changed, self._closed
             current = self.status(name) or health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             if current != last:
@@ -61,7 +61,7 @@ class Health:
             if closed:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(changed.wait(), _POLL_SECONDS)
 
     def _notify(self) -> None:
         self._changed.set()

@@ -1,4 +1,4 @@
-"""A memory of the calls that arrived, for tests that ask what travelled. Never of a key."""
+"""A record of the calls that arrived, for tests. It never contains a key."""
 
 import json
 from collections import deque
@@ -15,7 +15,7 @@ KeyShown = KeyName | Literal["wrong", "none", "unchecked"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it arrived: ``timeout`` is the deadline in seconds from then on, ``peer`` the connection."""
+    """One call as it arrived: ``timeout`` is the time left until its deadline, in seconds; ``peer`` the connection."""
 
     method: str
     key: KeyShown
@@ -26,7 +26,7 @@ class Call:
 
 
 class Recorder:
-    """Keeps the last thousand calls and, if a file is named, appends each to it as a line of JSON."""
+    """Keeps the last thousand calls and, with a file, appends each to it as a line of JSON."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.calls: deque[Call] = deque(maxlen=_KEPT)

@@ -1,7 +1,7 @@
-"""What callers may ask: pure checks of requests, without a server around them.
+"""Checks of requests, without I/O.
 
-The statuses are those of TensorFlow Serving: a model that is not served is NOT_FOUND, a tensor that does not fit is
-INVALID_ARGUMENT, an unknown signature is FAILED_PRECONDITION.
+The statuses are those of TensorFlow Serving: an unknown model is NOT_FOUND, an invalid tensor INVALID_ARGUMENT, an
+unknown signature FAILED_PRECONDITION.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ SIGNATURES = {"serving_default": tensor_pb2.DT_FLOAT, "encoded_images": tensor_p
 DEFAULT_SIGNATURE = "serving_default"
 METADATA_FIELD = "signature_def"
 
-# The answer to more images than this would not fit into a message of 4 MiB either.
+# The response for more images would not fit into a message of 4 MiB.
 MAX_BATCH = 1024
 
-# What there is to score: image files, or float32 [N, 224, 224, 3] that the caller has prepared.
+# The images to score: files, or float32 [N, 224, 224, 3] that the caller has prepared.
 Batch = list[bytes] | NDArray[np.float32]
 
 _IMAGE_VALUES = SIDE * SIDE * 3
@@ -34,7 +34,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Refusal(Exception):
-    """A call that is answered with a status instead of a message: what the protocol foresees, not a failure."""
+    """A call that is answered with an error status: part of the protocol, not a failure."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         super().__init__(details)
@@ -44,7 +44,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a service serves. ``output_shape`` is that of one image's scores: (1000,), or (1, 1, 2048) for features."""
+    """A served model. ``output_shape`` is that of one image's scores: (1000,), or (1, 1, 2048) for features."""
 
     name: str
     version: int
@@ -55,7 +55,7 @@ def read[M: Message](kind: type[M], data: bytes) -> M:
     """Parse a request.
 
     Raises:
-        Refusal: the bytes are no such message.
+        Refusal: the bytes are not such a message.
     """
     try:
         return kind.FromString(data)
@@ -64,13 +64,13 @@ def read[M: Message](kind: type[M], data: bytes) -> M:
 
 
 def check_spec(spec: serving_pb2.ModelSpec, model: Model) -> None:
-    """Check that a request, as far as it names a model, names this one. Many callers name none.
+    """Check that a request names this model, or none, as many callers do.
 
     Raises:
         Refusal: it names another model, version or signature.
     """
     if spec.name and spec.name != model.name:
-        raise Refusal(grpc.StatusCode.NOT_FOUND, f"model {spec.name!r} is not served here; {model.name!r} is")
+        raise Refusal(grpc.StatusCode.NOT_FOUND, f"model {spec.name!r} is not served here, but {model.name!r}")
     if spec.WhichOneof("version_choice") == "version_label":
         raise Refusal(grpc.StatusCode.NOT_FOUND, f"model {model.name!r} has no version labelled {spec.version_label!r}")
     if spec.HasField("version") and spec.version.value != model.version:
@@ -81,12 +81,12 @@ def check_spec(spec: serving_pb2.ModelSpec, model: Model) -> None:
     if spec.signature_name and spec.signature_name not in SIGNATURES:
         raise Refusal(
             grpc.StatusCode.FAILED_PRECONDITION,
-            f"signature {spec.signature_name!r} is not found; there are {', '.join(SIGNATURES)}",
+            f"signature {spec.signature_name!r} is not found; known: {', '.join(SIGNATURES)}",
         )
 
 
 def check_filter(output_filter: Sequence[str]) -> None:
-    """Check that a filter, where there is one, asks for the only output, and once.
+    """Check that a filter, if there is one, contains the only output once.
 
     Raises:
         Refusal: it names another output, or one twice.
@@ -99,16 +99,16 @@ def check_filter(output_filter: Sequence[str]) -> None:
 
 
 def check_metadata_fields(names: Sequence[str]) -> None:
-    """Check that a request for metadata asks for what there is.
+    """Check that a request for metadata names the only field.
 
     Raises:
-        Refusal: it asks for nothing, or for another field.
+        Refusal: it names none, or another one.
     """
     if not names:
-        raise _invalid(f"metadata_field is empty; {METADATA_FIELD!r} is what there is")
+        raise _invalid(f"metadata_field is empty; the only one is {METADATA_FIELD!r}")
     for name in names:
         if name != METADATA_FIELD:
-            raise _invalid(f"metadata_field {name!r} is not known; {METADATA_FIELD!r} is")
+            raise _invalid(f"metadata_field {name!r} is not known; the only one is {METADATA_FIELD!r}")
 
 
 def batch_of(request: serving_pb2.PredictRequest) -> Batch:
@@ -164,7 +164,7 @@ def _pixels(tensor: tensor_pb2.TensorProto) -> NDArray[np.float32]:
     if values.size != expected:
         raise _invalid(
             f"input {INPUT!r} of shape {list(shape)} needs {expected} values (or one for all) in float_val, "
-            f"or tensor_content; float_val holds {values.size}"
+            f"or tensor_content; float_val has {values.size}"
         )
     return values.reshape(shape)
 
@@ -177,13 +177,13 @@ def _shape(tensor: tensor_pb2.TensorProto) -> tuple[int, ...]:
 
 def _check_size(size: int) -> None:
     if not 1 <= size <= MAX_BATCH:
-        raise _invalid(f"input {INPUT!r} holds {size} images; from 1 to {MAX_BATCH} are expected")
+        raise _invalid(f"input {INPUT!r} has {size} images; 1 to {MAX_BATCH} are expected")
 
 
 def _type_name(dtype: int) -> str:
     try:
         return tensor_pb2.DataType.Name(dtype)
-    except ValueError:  # any number may come over the wire
+    except ValueError:  # a request may contain any number
         return f"number {dtype}"
 
 

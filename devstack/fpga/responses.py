@@ -1,9 +1,8 @@
-"""What callers are told: pure functions from scores to messages.
+"""The responses: functions from scores to messages, without I/O.
 
-A prediction is written onto the wire by hand. A thousand floats pass through protobuf's Python objects one at a
-time, which costs more than everything else that the server does; packed floats are little-endian in a row, and so is
-the array that holds them. The layout is protobuf's: a tag, a length, the bytes
-(https://protobuf.dev/programming-guides/encoding/).
+A prediction is encoded by hand: protobuf's Python objects copy a thousand floats one by one, which costs more than
+everything else that the server does, while packed floats have the same layout as the array. The encoding is a tag, a
+length, the bytes (https://protobuf.dev/programming-guides/encoding/).
 """
 
 import numpy as np
@@ -17,7 +16,7 @@ _LENGTH_DELIMITED = 2
 
 
 def spec(model: Model, signature: str = "") -> serving_pb2.ModelSpec:
-    """The model and version that answered."""
+    """The model and version of a response."""
     return serving_pb2.ModelSpec(
         name=model.name,
         version=wrappers_pb2.Int64Value(value=model.version),
@@ -26,13 +25,13 @@ def spec(model: Model, signature: str = "") -> serving_pb2.ModelSpec:
 
 
 def prediction(answered: serving_pb2.ModelSpec, scores: NDArray[np.float32] | None) -> bytes:
-    """A PredictResponse with ``scores``, in ``float_val``, as its output; with no output for None."""
+    """A PredictResponse with ``scores`` in ``float_val`` of its output; without an output for None."""
     outputs = b"" if scores is None else _field(1, _field(1, OUTPUT.encode()) + _field(2, tensor(scores)))
     return outputs + _field(2, answered.SerializeToString())
 
 
 def tensor(values: NDArray[np.float32]) -> bytes:
-    """A TensorProto of type DT_FLOAT that holds ``values`` in ``float_val``, row by row."""
+    """A TensorProto of type DT_FLOAT with ``values`` in ``float_val``, in row-major order."""
     header = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, tensor_shape=_shape(values.shape))
     return header.SerializeToString() + _field(5, values.astype("<f4", copy=False).tobytes())
 
@@ -48,7 +47,7 @@ def metadata(model: Model, signature: str = "") -> serving_pb2.GetModelMetadataR
 
 
 def status(model: Model, *, available: bool) -> serving_pb2.GetModelStatusResponse:
-    """Whether the one version of the model takes calls."""
+    """Whether the model's version is available."""
     state = serving_pb2.ModelVersionStatus
     return serving_pb2.GetModelStatusResponse(
         model_version_status=[

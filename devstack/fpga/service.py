@@ -1,13 +1,11 @@
-"""One FPGA service: a gRPC server with a model, keys and a certificate that can be exchanged while it runs."""
+"""One FPGA service: a gRPC server with a model, keys and a certificate, which can be replaced while it runs."""
 
 import asyncio
-import socket
-import sys
 from dataclasses import dataclass
 
 import grpc
 
-from devstack.fpga.access import KeyRing, Keys
+from devstack.fpga.access import KeyRing
 from devstack.fpga.calls import Calls, drop_connections
 from devstack.fpga.engines import Engine
 from devstack.fpga.faults import Faults, FaultSwitch
@@ -16,19 +14,17 @@ from devstack.fpga.health import Health
 from devstack.fpga.identity import Identity, KeyPair
 from devstack.fpga.recorder import Recorder
 from devstack.fpga.requests import Model
+from devstack.keys import Keys
+from devstack.sockets import PortUnavailable, bind
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
 
 _MARGIN_SECONDS = 1.0
 
 
-class PortInUseError(OSError):
-    """The port is taken by another program."""
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service listens; port 0 lets the system choose. ``message_limit`` is in bytes, for both ways."""
+    """Where a service listens; port 0 takes a free one. ``message_limit`` is in bytes, in both directions."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -44,8 +40,8 @@ class Service:
         service.set_certificate(new_pair)
         await service.stop()
 
-    With an identity it speaks TLS and every call needs a key; without one it speaks in the clear and none does. The
-    engine belongs to whoever made it: services may share one, and stopping a service does not close it.
+    With an identity it uses TLS and every call needs a key; without one, neither. Services may share an engine:
+    stopping a service does not close it.
     """
 
     def __init__(
@@ -81,13 +77,13 @@ class Service:
                 drop=self.drop_connections,
             )
         )
-        # None while stopped; the port is kept from the first start on.
+        # None while stopped; the port stays the same from the first start on.
         self._server: grpc.aio.Server | None = None
         self._port = self._endpoint.port
 
     @property
     def port(self) -> int:
-        """The port it listens on; 0 before the first start when the system is to choose."""
+        """The port; 0 before the first start where a free one is taken."""
         return self._port
 
     @property
@@ -98,7 +94,7 @@ class Service:
         """Listen, and return the port.
 
         Raises:
-            PortInUseError: another program has the port.
+            PortUnavailable: it cannot be bound.
         """
         if self._server is None:
             self._server = await self._listen()
@@ -106,34 +102,31 @@ class Service:
         return self._port
 
     async def stop(self, grace: float = 1.0) -> None:
-        """Take no more calls, give those in work ``grace`` seconds, then end them."""
+        """Accept no more calls, wait ``grace`` seconds for those in progress, then cancel them."""
         server, self._server = self._server, None
         self._health.close()
         if server:
-            # gRPC refuses new calls from here on, and would end the old ones itself a while after we have.
+            # gRPC refuses new calls from here on, and would cancel the others itself later than this method does.
             stopping = asyncio.create_task(server.stop(grace + _MARGIN_SECONDS))
             await self._calls.end(grace)
             await stopping
 
     def drop_connections(self) -> int:
-        """Close every connection at once, as a network that fails does; new ones are taken all the while.
-
-        Returns how many there were.
-        """
+        """Close every connection at once, like a network failure; new ones are accepted. Returns their number."""
         return drop_connections(self._port)
 
     def set_keys(self, keys: Keys) -> None:
-        """Exchange the keys, from the next call on.
+        """Replace the keys, from the next call on.
 
         Raises:
             ValueError: the service has no keys.
         """
         if not self._keys:
-            raise ValueError(f"{self!r} takes no keys: it has no TLS")
+            raise ValueError(f"{self!r} has no keys: it has no TLS")
         self._keys.set(keys)
 
     def set_certificate(self, pair: KeyPair) -> None:
-        """Exchange the certificate, from the next handshake on; open connections live on.
+        """Replace the certificate, from the next handshake on; open connections continue.
 
         Raises:
             ValueError: the service has no TLS.
@@ -143,22 +136,23 @@ class Service:
         self._identity.set(pair)
 
     def set_faults(self, faults: Faults) -> None:
-        """Put faults in force; ``Faults()`` ends them."""
+        """Replace the injected faults; ``Faults()`` ends all."""
         self._faults.set(faults)
 
     def set_serving(self, *, serving: bool) -> None:
-        """Change what health checks are told. Calls are answered all the same."""
+        """Change the answer to health checks. Calls are answered in any case."""
         self._health.set(serving=serving)
 
     async def _listen(self) -> grpc.aio.Server:
-        _check_free(self._endpoint.host, self._port)
+        # Before gRPC, which would print its own message about a failure.
+        bind(self._endpoint.host, self._port).close()
         limit = self._endpoint.message_limit
         server = grpc.aio.server(
             handlers=self._handlers,
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
-                # Else a second server on the port would start, and the two would share the connections.
+                # Otherwise a second server could share the port.
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -168,25 +162,10 @@ class Service:
             else:
                 self._port = server.add_insecure_port(self.address)
         except RuntimeError:
-            raise PortInUseError(f"port {self._port} on {self._endpoint.host} is in use") from None
+            raise PortUnavailable(f"port {self._port} on {self._endpoint.host} is in use") from None
         await server.start()
         return server
 
     def __repr__(self) -> str:
         state = "listening" if self._server else "stopped"
         return f"<Service {self.model.name} {self.address} {'TLS' if self._identity else 'plain'} {state}>"
-
-
-def _check_free(host: str, port: int) -> None:
-    """Look whether a port is free before gRPC does: it would print its own account of a failure."""
-    if not port:
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As gRPC does it: a port is free though connections of its last owner linger. Windows means more by it.
-        if sys.platform != "win32":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortInUseError(f"port {port} on {host} is in use: {error.strerror}") from None

@@ -1,34 +1,23 @@
-"""Waiting for a moment, more precisely than the event loop can by itself.
+"""Waits that are more precise than those of the event loop.
 
-On Linux the loop waits with ``epoll_wait``, whose timeout counts whole milliseconds: ``asyncio.sleep(0.0018)`` was
-measured to take 2.16 ms. A timer of the kernel that the loop reads like a socket takes 1.86 ms. A sleep in a thread is
-as precise but pays for two changes of thread.
+On Linux the loop waits with ``epoll_wait``, whose timeout is in whole milliseconds: ``asyncio.sleep(0.0018)`` takes
+2.16 ms. A timer of the kernel, which the loop reads like a socket, takes 1.86 ms. A sleep in a thread is as precise,
+but needs two switches between threads.
 """
 
 import asyncio
 import os
 import sys
 import time
-from typing import Protocol
 
 
-class Timer(Protocol):
-    """A clock that can be waited for; moments are nanoseconds on a monotonic clock."""
-
-    def now(self) -> int: ...
-
-    async def until(self, moment: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def best() -> Timer:
+def best() -> "Timer":
     """The most precise timer of this system."""
-    return KernelTimer() if sys.platform == "linux" else LoopTimer()
+    return KernelTimer() if sys.platform == "linux" else Timer()
 
 
-class LoopTimer:
-    """The event loop's own timer. Precise where the loop's selector is: on macOS it is."""
+class Timer:
+    """The event loop's own timer, which is precise on macOS. Times are in nanoseconds of a monotonic clock."""
 
     def now(self) -> int:
         return time.monotonic_ns()
@@ -39,15 +28,15 @@ class LoopTimer:
             await asyncio.sleep(delay / 1e9)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 if sys.platform == "linux":
 
-    class KernelTimer:
+    class KernelTimer(Timer):
         """A timer of the kernel (timerfd). One task at a time may wait for it."""
 
-        # None until the first wait, which binds the timer to the loop that waits.
+        # None until the first wait, which binds the timer to the event loop.
         _loop: asyncio.AbstractEventLoop | None = None
         _waiter: asyncio.Future[None] | None = None
 
@@ -55,14 +44,13 @@ if sys.platform == "linux":
             flags = os.TFD_NONBLOCK | os.TFD_CLOEXEC
             self._descriptor = os.timerfd_create(time.CLOCK_MONOTONIC, flags=flags)
 
-        def now(self) -> int:
-            return time.monotonic_ns()
-
         async def until(self, moment: int) -> None:
             if moment <= self.now():
                 return
-            self._bind()
-            self._waiter = asyncio.get_running_loop().create_future()
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+                self._loop.add_reader(self._descriptor, self._expired)
+            self._waiter = self._loop.create_future()
             os.timerfd_settime_ns(self._descriptor, flags=os.TFD_TIMER_ABSTIME, initial=moment)
             await self._waiter
 
@@ -74,17 +62,10 @@ if sys.platform == "linux":
             os.close(self._descriptor)
             self._descriptor = -1
 
-        def _bind(self) -> None:
-            if self._loop is None:
-                self._loop = asyncio.get_running_loop()
-                self._loop.add_reader(self._descriptor, self._expired)
-
         def _expired(self) -> None:
             try:
                 os.read(self._descriptor, 8)
-            except BlockingIOError:  # set anew since the loop looked: the later moment is still to come
+            except BlockingIOError:  # it was set again meanwhile, for a later time
                 return
             if self._waiter and not self._waiter.done():
                 self._waiter.set_result(None)
-else:
-    KernelTimer = LoopTimer

@@ -1,4 +1,4 @@
-"""Which of the functions that were found the host takes, and the warnings it gives on the way."""
+"""Which of the functions that were found the host accepts, with warnings."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -22,14 +22,14 @@ class Accepted:
 
 
 def accept(found: Iterable[RpcFunctionMetadata], settings: Mapping[str, str], route_prefix: str) -> Accepted:
-    """Take the sound functions; one in error is reported and left out, as in Azure.
+    """Accept the valid functions; one in error is reported and left out, as in Azure.
 
     Raises:
         HostError: every function is in error, or WEBSITE_TIME_ZONE is.
     """
     zone = _zone(settings)
     functions, routes, schedules = [], [], {}
-    for metadata in sorted(found, key=lambda each: each.name.upper()):
+    for metadata in sorted(found, key=lambda function: function.name.upper()):
         try:
             function = make_function(metadata, settings)
             if function.trigger_type == HTTP_TRIGGER:
@@ -41,7 +41,7 @@ def accept(found: Iterable[RpcFunctionMetadata], settings: Mapping[str, str], ro
             continue
         functions.append(function)
     if not functions:
-        raise HostError("no function is left to run: every one is in error (see above)")
+        raise HostError("the app has no valid function: each is in error (see above)")
     table = RouteTable(routes)
     _warn(table)
     return Accepted(tuple(functions), table, schedules)
@@ -75,8 +75,8 @@ def _warn(table: RouteTable) -> None:
         log.warning(
             "The route '%s' of '%s' is tried before '%s' of '%s', since functions are tried in the order of their"
             " names, here and in Azure: rename a function, or add a constraint to the route",
-            first.template,
+            first.text,
             first.function,
-            second.template,
+            second.text,
             second.function,
         )

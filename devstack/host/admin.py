@@ -23,7 +23,7 @@ _WEBHOOK = "/runtime/webhooks/eventgrid"
 
 
 class Admin:
-    """Answers ``/admin`` and ``/runtime``. ``run_now`` starts a function in the background with some input."""
+    """Answers ``/admin`` and ``/runtime``. ``run_now`` runs a function in the background with some input."""
 
     def __init__(
         self,

@@ -1,13 +1,13 @@
-"""The host as an ASGI application (https://asgi.readthedocs.io): HTTP triggers, and what the host answers itself."""
+"""The host as an ASGI application (https://asgi.readthedocs.io): HTTP triggers, and the host's own pages."""
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from devstack.host.admin import Admin
 from devstack.host.cors import Cors
 from devstack.host.datums import Response, join_headers, request_datum, response_of
 from devstack.host.functions import HTTP_TRIGGER, Function, by_trigger
-from devstack.host.home import HOME_PAGE
 from devstack.host.invocations import Invoker
 from devstack.host.keys import FunctionKeys
 from devstack.host.logs import log
@@ -18,21 +18,26 @@ type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 type Headers = Mapping[bytes, bytes]
 
-# The real host's limit, 100 MB, and the setting that raises it.
+# The real host's limit, 100 MB, and the setting that changes it.
 BODY_LIMIT = 104_857_600
 BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 
 _NO_LENGTH = {204, 304}
 
+_HOME_PAGE = b"""<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Function app</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:15vh auto;padding:0 1rem}</style>
+<h1>Your function app is up and running</h1>
+<p>This is the host's own page. <a href="/admin/functions">/admin/functions</a> lists the functions.</p>
+</html>
+"""
+
 
 class Disconnected(Exception):
-    """The client went away before its request was complete."""
-
-
-class Management(Protocol):
-    """What answers under ``/admin`` and ``/runtime``."""
-
-    async def handle(self, scope: Scope, headers: Headers, body: bytes) -> Response: ...
+    """The client disconnected before its request was complete."""
 
 
 class Application:
@@ -43,7 +48,7 @@ class Application:
         functions: Iterable[Function],
         routes: RouteTable,
         invoker: Invoker,
-        management: Management,
+        admin: Admin,
         *,
         custom_headers: Mapping[str, str],
         cors: Cors | None = None,
@@ -53,7 +58,7 @@ class Application:
         self._functions = {function.name: function for function in by_trigger(functions, HTTP_TRIGGER)}
         self._match = routes.match
         self._invoker = invoker
-        self._management = management
+        self._admin = admin
         self._custom_headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in custom_headers.items()
         ]
@@ -90,7 +95,7 @@ class Application:
         length = content_length(headers)
         if length > self._body_limit:
             return _too_large()
-        # Without a Content-Length the real host hands over an empty body; so does this one.
+        # Without a Content-Length the real host passes an empty body; so does this one.
         body = await read_body(receive) if length else b""
         return await self._run(function, scope, headers, matched[1], body)
 
@@ -108,7 +113,7 @@ class Application:
         try:
             return response_of(outcome.value)
         except ValueError as error:
-            log.error("The answer of 'Functions.%s' cannot be sent: %s", function.name, error)
+            log.error("The response of 'Functions.%s' cannot be sent: %s", function.name, error)
             return Response(500, [])
 
     async def _manage(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
@@ -116,10 +121,10 @@ class Application:
             return _too_large()
         chunked = b"transfer-encoding" in headers
         body = await read_body(receive) if chunked or content_length(headers) else b""
-        return await self._management.handle(scope, headers, body)
+        return await self._admin.handle(scope, headers, body)
 
     def _finish(self, response: Response) -> None:
-        """Add what every answer carries."""
+        """Add the headers of every response."""
         if self._custom_headers:
             given = {name.lower() for name, _ in response.headers}
             response.headers.extend(pair for pair in self._custom_headers if pair[0] not in given)
@@ -130,7 +135,7 @@ class Application:
 
 
 def content_length(headers: Headers) -> int:
-    """The length of the body that a request announces, in bytes; 0 where it announces none."""
+    """The Content-Length of a request, in bytes; 0 without a valid one."""
     length = headers.get(b"content-length", b"0")
     return int(length) if length.isdigit() else 0
 
@@ -139,26 +144,22 @@ async def read_body(receive: Receive) -> bytes:
     """Read a request's whole body.
 
     Raises:
-        Disconnected: the client went away in the middle of it.
+        Disconnected: the client disconnected during it.
     """
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return bytes(message.get("body", b""))
     chunks = []
-    while message["type"] == "http.request":
+    while (message := await receive())["type"] == "http.request":
         chunks.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(chunks)
-        message = await receive()
     raise Disconnected
 
 
 def _home() -> Response:
     if os.environ.get("AzureWebJobsDisableHomepage", "").lower() == "true":  # noqa: SIM112 - the setting's own name
         return Response(204, [])
-    return Response(200, [(b"content-type", b"text/html")], HOME_PAGE)
+    return Response(200, [(b"content-type", b"text/html")], _HOME_PAGE)
 
 
 def _too_large() -> Response:
-    # What was announced is not read, so the connection cannot go on.
+    # The body is not read, so the connection cannot be used again.
     return Response(413, [(b"connection", b"close")])

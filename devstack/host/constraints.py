@@ -1,4 +1,4 @@
-"""The constraints that a route parameter can carry, such as ``int`` or ``length(1,8)``.
+"""The constraints of route parameters, such as ``int`` or ``length(1,8)``.
 
 The list, and what each accepts: https://learn.microsoft.com/aspnet/core/fundamentals/routing#route-constraints.
 """
@@ -18,10 +18,10 @@ _DATE_FORMATS = ("%Y-%m-%d", "%m/%d/%Y", "%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S
 
 
 def constraint(text: str) -> Check:
-    """Return the check that an inline constraint stands for.
+    """The check for an inline constraint.
 
     Raises:
-        ValueError: no such constraint exists, or its arguments are not of its kind.
+        ValueError: no such constraint exists, or its arguments are invalid.
     """
     match = _CALL.fullmatch(text.strip())
     name, argument = match.groups() if match else (text, None)
@@ -31,7 +31,7 @@ def constraint(text: str) -> Check:
         return _regex(argument)
     if name in _WITH_NUMBERS and argument is not None:
         return _with_numbers(text, name, argument)
-    raise ValueError(f"'{text}' is no route constraint: see ASP.NET Core's route constraint reference")
+    raise ValueError(f"'{text}' is not a route constraint: see ASP.NET Core's route constraint reference")
 
 
 def _with_numbers(text: str, name: str, argument: str) -> Check:
@@ -39,15 +39,15 @@ def _with_numbers(text: str, name: str, argument: str) -> Check:
         numbers = [int(number) for number in argument.split(",")]
         return _WITH_NUMBERS[name](*numbers)
     except (TypeError, ValueError):
-        raise ValueError(f"'{text}' does not have the numbers that {name} takes") from None
+        raise ValueError(f"'{text}' has the wrong arguments for {name}") from None
 
 
 def _regex(pattern: str) -> Check:
-    # Found anywhere in the value unless anchored, in any case: so the framework's own does it.
+    # Like the framework's: found anywhere in the value unless anchored, in any case.
     try:
         compiled = re.compile(pattern, re.IGNORECASE)
     except re.error as error:
-        raise ValueError(f"'regex({pattern})' is no regular expression: {error}") from None
+        raise ValueError(f"'regex({pattern})' is not a regular expression: {error}") from None
     return lambda value: compiled.search(value) is not None
 
 
@@ -81,7 +81,7 @@ def _is_datetime(value: str) -> bool:
 
 def _parses(value: str, form: str) -> bool:
     try:
-        dt.datetime.strptime(value, form)  # noqa: DTZ007 - only its form is of interest
+        dt.datetime.strptime(value, form)  # noqa: DTZ007 - only the form is checked
     except ValueError:
         return False
     return True

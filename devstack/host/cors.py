@@ -14,7 +14,7 @@ type Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Cors:
-    """Which origins may read the answers. ``any_origin`` excludes ``credentials``: the protocol forbids both."""
+    """The origins that may read responses. ``any_origin`` excludes ``credentials``: the protocol forbids both."""
 
     origins: frozenset[bytes]
     any_origin: bool = False
@@ -22,7 +22,7 @@ class Cors:
 
     @classmethod
     def configure(cls, origins: Sequence[str], *, credentials: bool = False) -> Self | None:
-        """Make a policy of what the settings say, None where they allow no origin.
+        """Make the policy of the settings; None where they allow no origin.
 
         Raises:
             HostError: every origin would be allowed to send credentials.
@@ -30,14 +30,14 @@ class Cors:
         if not origins:
             return None
         if credentials and "*" in origins:
-            raise HostError("CORS: credentials cannot go with the origin '*': name the origins, or leave them out")
+            raise HostError("CORS: credentials cannot go with the origin '*': name the origins, or disable credentials")
         return cls(frozenset(origin.lower().encode() for origin in origins), "*" in origins, credentials)
 
     def is_preflight(self, method: str, headers: Mapping[bytes, bytes]) -> bool:
         return method == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers
 
     def preflight(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """The headers that answer a preflight; none where the origin is not allowed."""
+        """The headers of the response to a preflight; none where the origin is not allowed."""
         allowed = self.actual(headers)
         if not self._allows(headers):
             return allowed
@@ -46,8 +46,8 @@ class Cors:
         return [*allowed, (b"access-control-allow-headers", wanted)] if wanted else allowed
 
     def actual(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """The headers that any other answer carries."""
-        # A cache must not hand one origin's answer to another, whether or not this one is allowed.
+        """The headers of any other response."""
+        # A cache must not serve one origin's response to another, whether or not this one is allowed.
         vary = [(b"vary", b"Origin")] if len(self.origins) > 1 and not self.any_origin else []
         if not self._allows(headers):
             return vary if b"origin" in headers else []
@@ -57,14 +57,14 @@ class Cors:
             allowed.append((b"access-control-allow-credentials", b"true"))
         return allowed + vary
 
-    def amend(self, answer: Headers, request: Mapping[bytes, bytes]) -> None:
-        """Put the policy's headers into an answer; what a function set of them itself gives way, but for Vary.
+    def amend(self, response: Headers, request: Mapping[bytes, bytes]) -> None:
+        """Put the policy's headers into a response, in place of a function's own except Vary.
 
-        Others pass, such as a function's own Access-Control-Expose-Headers: the policy knows of none to expose.
+        Other headers stay, such as a function's Access-Control-Expose-Headers: the policy exposes none.
         """
         ours = self.actual(request)
         replaced = {name for name, _ in ours} - {b"vary"}
-        answer[:] = [pair for pair in answer if pair[0].lower() not in replaced] + ours
+        response[:] = [pair for pair in response if pair[0].lower() not in replaced] + ours
 
     def _allows(self, headers: Mapping[bytes, bytes]) -> bool:
         origin = headers.get(b"origin")

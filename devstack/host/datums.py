@@ -1,4 +1,4 @@
-"""From an HTTP request to what the worker library takes, and from what a function returned to an HTTP response."""
+"""Converts HTTP requests for the worker library, and the values that functions return into HTTP responses."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from azure_functions_runtime.bindings.datumdef import Datum
 type RawHeaders = list[tuple[bytes, bytes]]
 
 _EMPTY = Datum(b"", "bytes")
-# The server frames the body itself; a length that a function set could contradict the body.
+# The server sets these itself; a function's own could contradict the body.
 _FRAMING = {b"content-length", b"transfer-encoding"}
 
 
 @dataclass(slots=True)
 class Response:
-    """An HTTP response, ready to be sent."""
+    """An HTTP response."""
 
     status: int
     headers: RawHeaders
@@ -30,8 +30,8 @@ def request_datum(
 ) -> Datum:
     """Describe a request as the real host does.
 
-    Header names are in lower case, a header or query parameter that comes twice is joined by commas, and a query
-    parameter without a value is left out.
+    Header names are in lower case, repeated headers and query parameters are joined by commas, and query parameters
+    without a value are left out.
     """
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     host = headers.get(b"host", b"localhost").decode("latin-1")
@@ -48,7 +48,7 @@ def request_datum(
 
 
 def join_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Index headers by name; one that comes more than once is joined by commas."""
+    """Headers by name; repeated ones are joined by commas."""
     headers: dict[bytes, bytes] = {}
     for name, value in raw:
         headers[name] = headers[name] + b"," + value if name in headers else value
@@ -56,7 +56,7 @@ def join_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Parse a query string; names differ in more than case, as in ASP.NET Core."""
+    """Parse a query string; names are compared without regard to case, as in ASP.NET Core."""
     names: dict[str, str] = {}
     values: dict[str, list[str]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
@@ -66,10 +66,10 @@ def parse_query(query: str) -> dict[str, str]:
 
 
 def response_of(value: Datum | None) -> Response:
-    """Turn what a function returned into a response.
+    """The response for the value that a function returned.
 
     Raises:
-        ValueError: the function set a status or a header that HTTP has no form for.
+        ValueError: the function set a status or a header that HTTP does not allow.
     """
     if value is None or value.type is None:
         return Response(200, [])
@@ -89,7 +89,7 @@ def _http_response(http: Mapping[str, Any]) -> Response:
 
 
 def _text_response(text: str) -> Response:
-    """The real host reads a returned str as JSON: an object with a ``body`` is a whole response."""
+    """The real host parses a returned str as JSON: an object with a ``body`` is a whole response."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -121,7 +121,7 @@ def _cookie_lines(cookie: SimpleCookie) -> Iterable[str]:
 
 
 def _cookie_attributes(morsel: Morsel[str]) -> Iterable[str]:
-    """The attributes in the order and spelling that ASP.NET Core writes them in."""
+    """The attributes in ASP.NET Core's order and spelling."""
     for name in ("expires", "max-age", "domain", "path"):
         if morsel[name]:
             yield f"{name}={morsel[name]}"
@@ -145,8 +145,8 @@ def _status(value: Any) -> int:
 
 def _latin(text: str) -> bytes:
     if "\r" in text or "\n" in text:
-        raise ValueError("a response header holds a line break: take it out")
+        raise ValueError("a response header contains a line break: remove it")
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise ValueError("a response header holds a character that is not in Latin-1: encode it first") from None
+        raise ValueError("a response header contains a character that is not in Latin-1: encode it first") from None

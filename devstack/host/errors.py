@@ -1,9 +1,11 @@
-"""What the host refuses, in one line that names the cause and the remedy."""
+"""The errors of the host, each one line that names the cause and the remedy."""
+
+from devstack.errors import CommandError
 
 
-class HostError(Exception):
-    """The host cannot start, or cannot go on. The message is all a user needs to see."""
+class HostError(CommandError):
+    """The host cannot start, or cannot continue."""
 
 
 class FunctionError(Exception):
-    """One function is in error: the host leaves it out and goes on with the others, as in Azure."""
+    """One function is in error: the host leaves it out and runs the others, as in Azure."""

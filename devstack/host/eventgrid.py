@@ -28,7 +28,7 @@ class EventGridWebhook:
         self._invoker = invoker
 
     async def handle(self, method: str, headers: Headers, query: bytes, body: bytes) -> Response:
-        """Answer one delivery. Events of one delivery run side by side; one that fails fails the delivery."""
+        """Answer one delivery. Its events are processed concurrently; if one fails, the delivery fails."""
         name = _function_name(query)
         function = self._functions.get(name)
         if function is None:
@@ -47,7 +47,7 @@ class EventGridWebhook:
             return _handshake(events)
         if kind == "notification":
             return await self._deliver(function, events)
-        # The real host accepts the word that a subscription has ended, and does nothing.
+        # The real host accepts the message that a subscription has ended, and does nothing.
         return Response(202 if kind == "unsubscribe" else 400, [])
 
     async def _deliver(self, function: Function, events: list[dict[str, Any]]) -> Response:
@@ -75,7 +75,7 @@ def _events(body: bytes) -> list[dict[str, Any]]:
 
 
 def _handshake(events: list[dict[str, Any]]) -> Response:
-    """Prove that the endpoint wants the events: send the code back."""
+    """Confirm the subscription: return the code."""
     try:
         code = events[0]["data"]["validationCode"]
     except (IndexError, KeyError, TypeError):

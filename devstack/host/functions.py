@@ -1,4 +1,4 @@
-"""What the host knows of one function, and the rules by which it accepts or refuses one."""
+"""A function of the app, and the checks by which the host accepts it."""
 
 import json
 import re
@@ -14,11 +14,11 @@ TIMER_TRIGGER = "timertrigger"
 WARMUP_TRIGGER = "warmuptrigger"
 EVENT_GRID_TRIGGER = "eventgridtrigger"
 
-# The binding extensions that this host has. In Azure, the extension bundle brings some forty.
+# The binding extensions that this host has; the extension bundle of Azure has some forty.
 _TRIGGERS = {HTTP_TRIGGER, TIMER_TRIGGER, WARMUP_TRIGGER, EVENT_GRID_TRIGGER}
 _OUTPUTS = {"http"}
 
-# The real host's own two patterns.
+# Two patterns of the real host.
 _FUNCTION_NAME = re.compile(r"(?!host$)[a-z][a-z0-9_-]{0,127}", re.IGNORECASE)
 _BINDING_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,127}|\$return")
 _SETTING_REFERENCE = re.compile(r"%([^%]+)%")
@@ -27,7 +27,7 @@ _RESERVED_ROUTES = ("admin", "runtime")
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A function that can be invoked. ``trigger`` is its trigger binding, in function.json's terms."""
+    """A function that can be invoked. ``trigger`` is its trigger binding, as in function.json."""
 
     name: str
     id: str
@@ -42,17 +42,17 @@ class Function:
 
     @property
     def parameter(self) -> str:
-        """The name of the argument that the trigger's data go to."""
+        """The name of the argument for the trigger's data."""
         return str(self.trigger["name"])
 
     @property
     def route(self) -> str:
-        """The HTTP route without the prefix: the function's name where the app gives none."""
+        """The HTTP route without the prefix; the function's name where the app sets none."""
         return str(self.trigger.get("route") or self.name)
 
     @property
     def methods(self) -> list[str] | None:
-        """The HTTP methods that are allowed, None for every one."""
+        """The allowed HTTP methods, None for all."""
         methods = self.trigger.get("methods")
         return [str(method).upper() for method in methods] if methods else None
 
@@ -62,7 +62,7 @@ class Function:
 
 
 def make_function(metadata: RpcFunctionMetadata, settings: Mapping[str, str]) -> Function:
-    """Check what the worker library found, and resolve ``%SETTING%`` in its bindings.
+    """Check a function that the worker library found, and resolve ``%SETTING%`` in its bindings.
 
     Raises:
         FunctionError: the real host would report this function as being in error.
@@ -107,7 +107,7 @@ def resolve_settings(text: str, settings: Mapping[str, str]) -> str:
 
 
 def by_trigger(functions: Iterable[Function], trigger_type: str) -> list[Function]:
-    """The functions that a kind of trigger starts."""
+    """The functions with a kind of trigger."""
     return [function for function in functions if function.trigger_type == trigger_type]
 
 
@@ -132,4 +132,4 @@ def _check_binding(binding: Mapping[str, Any]) -> None:
 def _check_route(function: Function) -> None:
     first = function.route.lstrip("/").split("/")[0].lower()
     if function.trigger_type == HTTP_TRIGGER and first in _RESERVED_ROUTES:
-        raise FunctionError(f"its route '{function.route}' conflicts with one of the host's own: rename '{first}'")
+        raise FunctionError(f"its route '{function.route}' conflicts with a route of the host: rename '{first}'")

@@ -1,11 +1,10 @@
-"""The access keys of functions and of the host, enforced where ``--enable-auth`` asks for it.
+"""The access keys of functions and of the host, enforced with ``--enable-auth``.
 
-Which key opens what: https://learn.microsoft.com/azure/azure-functions/function-keys-how-to.
+Which key allows what: https://learn.microsoft.com/azure/azure-functions/function-keys-how-to.
 """
 
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from devstack.files import write_atomically
 from devstack.host.errors import HostError
 from devstack.host.functions import Function
 
@@ -21,7 +21,7 @@ _HEADER = b"x-functions-key"
 
 @dataclass(frozen=True)
 class FunctionKeys:
-    """The keys of one app: the master key opens all, the default one every function, a function's own only it.
+    """The keys of one app: the master key for everything, the default one for every function, and one per function.
 
     ``system`` is the key of the Event Grid webhook.
     """
@@ -54,7 +54,7 @@ class FunctionKeys:
 
 
 def load_keys(file: Path, names: Iterable[str]) -> FunctionKeys:
-    """Read the keys of an app, and make those that are missing. The file is readable by its owner alone.
+    """Read the keys of an app, and make those that are missing. Only the file's owner can read it.
 
     Raises:
         HostError: the file is damaged, or cannot be written.
@@ -86,7 +86,7 @@ def _given(headers: Mapping[bytes, bytes], query: bytes) -> bytes:
 
 
 def _is_one_of(given: bytes, keys: Iterable[str]) -> bool:
-    # Every key is compared, each in constant time, so that the time taken tells nothing.
+    # Every key is compared, each in constant time, so that the duration reveals nothing.
     return bool(sum([hmac.compare_digest(given, key.encode()) for key in keys]))
 
 
@@ -102,17 +102,14 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise HostError(f"the keys in {file} cannot be read ({error}): delete the file to make new ones") from None
     if not isinstance(content, dict):
-        raise HostError(f"{file} holds no keys: delete the file to make new ones")
+        raise HostError(f"{file} contains no keys: delete the file to make new ones")
     return content
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(content, indent=2) + "\n")
-        draft.replace(file)
+        write_atomically(file, json.dumps(content, indent=2).encode() + b"\n")
     except OSError as error:
         raise HostError(
             f"the keys cannot be written to {file} ({error.strerror}): name a file with --keys-file"

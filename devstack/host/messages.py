@@ -1,101 +1,60 @@
-"""The few protocol messages that the worker library makes and reads, as plain classes.
+"""The few protocol messages that the worker library makes.
 
-The library takes the module of its messages as an argument (in Azure: the code generated from
-``FunctionRpc.proto``), so a host that shares its process needs no protobuf. The names and numbers are that file's.
+The library takes the module of its messages as an argument (in Azure: the code generated from ``FunctionRpc.proto``),
+so a host in the same process needs no protobuf. The names and numbers are those of that file. The library passes
+every field that it sets as an argument; the annotations name those that the host reads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from types import SimpleNamespace
 
 
-@dataclass
-class BindingInfo:
-    """One binding of a function, as the worker library describes it."""
+class BindingInfo(SimpleNamespace):
+    """One binding of a function. Directions and data types share the class, as in the generated code."""
 
-    type: str = ""
-    direction: int = 0
-    data_type: int | None = None
-
-    # Directions and data types share the class, as they do in the generated code.
-    out: ClassVar[int] = 1
-    inout: ClassVar[int] = 2
-    undefined: ClassVar[int] = 0
+    out = 1
+    inout = 2
+    undefined = 0
 
 
-@dataclass
-class RpcException:
-    """An exception, in words."""
+class RpcException(SimpleNamespace):
+    """An exception as text."""
 
-    message: str = ""
-    stack_trace: str = ""
-    source: str = ""
+    message: str
+    stack_trace: str
 
 
-@dataclass
-class StatusResult:
-    """How a request to the worker library ended."""
+class StatusResult(SimpleNamespace):
+    """How a request to the worker library ended; ``exception`` is there after a failure only."""
 
-    Failure: ClassVar[int] = 0
-    Success: ClassVar[int] = 1
+    Failure = 0
+    Success = 1
 
-    status: int = 0
-    exception: RpcException | None = None
-
-
-@dataclass
-class WorkerMetadata:
-    """Which worker this is."""
-
-    runtime_name: str = ""
-    runtime_version: str = ""
-    worker_version: str = ""
-    worker_bitness: str = ""
-    custom_properties: Mapping[str, str] = field(default_factory=dict)
+    status: int
+    exception: RpcException
 
 
-@dataclass
-class WorkerInitResponse:
-    """The answer to the request that loads the app."""
+class WorkerInitResponse(SimpleNamespace):
+    """The response to the request that loads the app."""
 
     result: StatusResult
-    capabilities: Mapping[str, str] = field(default_factory=dict)
-    worker_metadata: WorkerMetadata | None = None
+    capabilities: Mapping[str, str]
 
 
-@dataclass
-class RpcRetryOptions:
-    """A function's retry policy."""
-
-    max_retry_count: int = 0
-    retry_strategy: str = ""
-    delay_interval: Any = None
-    minimum_interval: Any = None
-    maximum_interval: Any = None
-
-
-@dataclass
-class RpcFunctionMetadata:
+class RpcFunctionMetadata(SimpleNamespace):
     """One function that the worker library found."""
 
     name: str
     function_id: str
-    directory: str = ""
-    script_file: str = ""
-    entry_point: str = ""
-    language: str = ""
-    is_proxy: bool = False
-    managed_dependency_enabled: bool = False
-    bindings: Mapping[str, BindingInfo] = field(default_factory=dict)
-    raw_bindings: Sequence[str] = ()
-    retry_options: RpcRetryOptions | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
+    directory: str
+    script_file: str
+    raw_bindings: Sequence[str]
 
 
-@dataclass
-class FunctionMetadataResponse:
-    """The answer to the request for the functions that were found; None where the app has no script file."""
+class FunctionMetadataResponse(SimpleNamespace):
+    """The response to the request for the functions; None where the app has no script file."""
 
-    function_metadata_results: list[RpcFunctionMetadata] | None = None
-    use_default_metadata_indexing: bool = False
-    result: StatusResult | None = None
+    function_metadata_results: list[RpcFunctionMetadata] | None
+
+
+WorkerMetadata = RpcRetryOptions = SimpleNamespace

@@ -1,32 +1,45 @@
-"""When a timer runs: by an NCRONTAB expression, or at a fixed interval. Pure: the time comes in as an argument."""
+"""When a timer runs: by an NCRONTAB expression, or at a fixed interval. No clock: the time is an argument.
+
+NCRONTAB (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer) has six fields, or five without
+the seconds. Unlike in Unix cron, a day must match both day fields.
+"""
 
 import datetime as dt
+import re
 import zoneinfo
 from dataclasses import dataclass
 
-from devstack.host import ncrontab
+from croniter import CroniterBadDateError, croniter
+
 from devstack.host.settings import parse_timespan
+
+_FIELD = re.compile(r"(?:\*|[0-9]+|[A-Za-z]{3,})(?:-(?:[0-9]+|[A-Za-z]{3,}))?(?:/[0-9]+)?(?:,|$)")
+# The days of the month and of the week repeat together within 28 years, or 40 with a century without its leap day.
+_HORIZON_YEARS = 40
 
 
 @dataclass(frozen=True)
 class CronSchedule:
-    """The times that an NCRONTAB expression names, on the clock of a time zone."""
+    """The times of a cron expression of six fields, in a time zone."""
 
-    expression: ncrontab.Ncrontab
+    expression: str
     zone: dt.tzinfo = dt.UTC
 
     def next_after(self, moment: dt.datetime) -> dt.datetime | None:
         """The next time after an aware ``moment``, in UTC; None for never.
 
-        A time that the change to summer time skips is taken an hour later, one that comes twice is taken once.
+        A time that the change to summer time skips is an hour later; one that comes twice counts once.
         """
         local = moment.astimezone(self.zone).replace(tzinfo=None)
-        while (following := self.expression.next_after(local)) is not None:
-            found = following.replace(tzinfo=self.zone).astimezone(dt.UTC)
-            if found > moment:
-                return found
-            local = following
-        return None
+        options = {"second_at_beginning": True, "day_or": False, "max_years_between_matches": _HORIZON_YEARS}
+        times = croniter(self.expression, local, dt.datetime, **options)
+        try:
+            while True:
+                found: dt.datetime = times.get_next().replace(tzinfo=self.zone).astimezone(dt.UTC)
+                if found > moment:
+                    return found
+        except CroniterBadDateError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -46,21 +59,40 @@ def parse_schedule(text: str, zone: dt.tzinfo = dt.UTC) -> Schedule:
     """Read a timer's schedule.
 
     Raises:
-        ValueError: it is neither an NCRONTAB expression nor a TimeSpan, or names no time at all.
+        ValueError: it is neither an NCRONTAB expression nor a TimeSpan, or never happens.
     """
     if ":" in text:
         seconds = parse_timespan(text)
         if seconds <= 0:
             raise ValueError("an interval must be more than zero")
         return ConstantSchedule(dt.timedelta(seconds=seconds))
-    schedule = CronSchedule(ncrontab.parse(text), zone)
+    schedule = CronSchedule(_expression(text), zone)
     if schedule.next_after(dt.datetime(2000, 1, 1, tzinfo=dt.UTC)) is None:
-        raise ValueError("no date fits it")
+        raise ValueError("no date matches it")
     return schedule
 
 
+def _expression(text: str) -> str:
+    """The expression as croniter reads it, which knows more forms than NCRONTAB, and fewer."""
+    fields = text.split()
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    if len(fields) != 6:
+        raise ValueError("a cron expression has six fields: {second} {minute} {hour} {day} {month} {day of the week}")
+    for field in fields:
+        if _FIELD.sub("", field):
+            raise ValueError(f"'{field}' is not a field of an NCRONTAB expression")
+    # Names may be longer than three letters; bounds in the wrong order are exchanged.
+    expression = re.sub("([A-Za-z]{3})[A-Za-z]*", r"\1", " ".join(fields[:5]))
+    expression = re.sub("([0-9]+)-([0-9]+)", lambda range_: "-".join(sorted(range_.groups(), key=int)), expression)
+    expression = f"{expression} {re.sub('([A-Za-z]{3})[A-Za-z]*', r'\1', fields[5])}"
+    if not croniter.is_valid(expression, second_at_beginning=True):
+        raise ValueError(f"a field of '{text}' is out of range")
+    return expression
+
+
 def time_zone(name: str | None) -> dt.tzinfo:
-    """The zone that ``WEBSITE_TIME_ZONE`` names (tz database), UTC where it is not set.
+    """The zone of ``WEBSITE_TIME_ZONE`` (tz database), UTC where it is not set.
 
     Raises:
         ValueError: there is no such zone.
@@ -70,4 +102,4 @@ def time_zone(name: str | None) -> dt.tzinfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"WEBSITE_TIME_ZONE '{name}' is no time zone: use a name such as Europe/Berlin") from None
+        raise ValueError(f"WEBSITE_TIME_ZONE '{name}' is not a time zone: use a name such as Europe/Berlin") from None

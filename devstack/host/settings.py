@@ -16,7 +16,7 @@ from devstack.host.errors import HostError
 DEFAULT_PORT = 7071
 DEFAULT_TIMEOUT = 30 * 60.0
 
-# 2.00:30:00, 00:05:00, 00:05 or 00:00:01.5: the forms of .NET's TimeSpan that people write.
+# 2.00:30:00, 00:05:00, 00:05 or 00:00:01.5: the usual forms of .NET's TimeSpan.
 _TIMESPAN = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):(\d{1,2})(?::(\d{1,2})(\.\d{1,7})?)?")
 
 _LOG_LEVELS = {
@@ -32,7 +32,7 @@ _LOG_LEVELS = {
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """``local.settings.json``: the app's settings, and how the local host listens."""
+    """``local.settings.json``: the app's settings, and those of the local host."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     port: int = DEFAULT_PORT
@@ -42,7 +42,7 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class HostJson:
-    """``host.json``, as far as a local host can honour it. ``timeout`` is in seconds, None is no limit."""
+    """``host.json``, as far as this host supports it. ``timeout`` is in seconds, None for no limit."""
 
     route_prefix: str = "api"
     custom_headers: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class HostJson:
 
 
 def read_local_settings(file: Path) -> LocalSettings:
-    """Read ``local.settings.json``; a missing one is as good as an empty one.
+    """Read ``local.settings.json``; a missing file is like an empty one.
 
     Raises:
         HostError: the file is damaged, or encrypted.
@@ -72,10 +72,10 @@ def read_local_settings(file: Path) -> LocalSettings:
 
 
 def read_host_json(file: Path) -> HostJson:
-    """Read ``host.json``; a missing one is as good as an empty one.
+    """Read ``host.json``; a missing file is like an empty one.
 
     Raises:
-        HostError: the file is damaged, of another version, or holds a value that is not of its kind.
+        HostError: the file is damaged, of another version, or contains an invalid value.
     """
     if not file.exists():
         return HostJson()
@@ -95,34 +95,34 @@ def read_host_json(file: Path) -> HostJson:
 
 
 def apply_values(values: Mapping[str, str], environment: MutableMapping[str, str]) -> None:
-    """Turn settings into environment variables. A variable that is set already wins."""
+    """Set environment variables from settings. A variable that is already set takes precedence."""
     for name, value in values.items():
         environment.setdefault(name, value)
 
 
 def split_origins(text: str) -> tuple[str, ...]:
-    """Split the comma-separated list of origins that CORS is written as."""
+    """Split the comma-separated origins of CORS."""
     return tuple(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
 
 
 def parse_timespan(text: str) -> float:
-    """Return the seconds of a .NET TimeSpan such as ``00:05:00`` or ``1.12:00:00``.
+    """The seconds of a .NET TimeSpan such as ``00:05:00`` or ``1.12:00:00``.
 
     Raises:
-        ValueError: the text is no TimeSpan.
+        ValueError: the text is not a TimeSpan.
     """
     match = _TIMESPAN.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"'{text}' is no time span: write hh:mm:ss")
+        raise ValueError(f"'{text}' is not a time span: write hh:mm:ss")
     sign, days, hours, minutes, seconds, fraction = match.groups()
     if int(hours) > 23 or int(minutes) > 59 or int(seconds or 0) > 59:
-        raise ValueError(f"'{text}' is no time span: hours go to 23, minutes and seconds to 59")
+        raise ValueError(f"'{text}' is not a time span: hours go to 23, minutes and seconds to 59")
     total = int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds or 0)
     return (total + float(fraction or 0)) * (-1 if sign else 1)
 
 
 def _log_level(levels: Mapping[str, Any]) -> str:
-    """The level of functions' own lines: that of the category ``Function``, or else the default one."""
+    """The level of functions' log records: that of the category ``Function``, or else the default one."""
     name = levels.get("Function", levels.get("default", "Information"))
     return _LOG_LEVELS.get(str(name).lower(), "INFO")
 
@@ -151,7 +151,7 @@ def _read_object(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise HostError(f"{file.name} cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise HostError(f"{file.name} must hold a JSON object: write {{...}}")
+        raise HostError(f"{file.name} must be a JSON object: write {{...}}")
     return content
 
 

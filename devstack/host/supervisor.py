@@ -1,9 +1,8 @@
-"""Several worker processes behind one listening socket: started, watched, started again, ended."""
+"""Several worker processes that share one listening socket: started, restarted when they end, and ended."""
 
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -12,25 +11,25 @@ from typing import Any
 from devstack.host.errors import HostError
 from devstack.host.links import Inheritance, Link
 from devstack.host.logs import log
+from devstack.supervisor import describe_exit
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 10.0
-# A worker that served this long was sound: after it, the pauses are short again.
-_SOUND_AFTER = 30.0
+# After a worker that ran this long, in seconds, the pauses are short again.
+_STABLE_AFTER = 30.0
 
 
 class StartFailed(HostError):
-    """A worker ended before it served. The message is empty where the worker has said why."""
+    """A worker ended before it served. The message is empty where the worker has printed its own."""
 
 
 class Supervisor:
     """Keeps ``count`` workers running. The first is the leader: it alone runs timers, and functions by hand."""
 
     def __init__(self, command: Sequence[str], listener: socket.socket, count: int, patience: float) -> None:
-        """Make it.
+        """``command`` starts a worker; what it inherits is appended as one more argument.
 
-        ``command`` starts a worker; what it inherits is appended as one more argument. Workers that have not stopped
-        ``patience`` seconds after they were asked to are killed.
+        Workers that have not ended ``patience`` seconds after SIGTERM are killed.
         """
         self._command = command
         self._listener = listener
@@ -49,7 +48,7 @@ class Supervisor:
     async def run(self, on_ready: Callable[[list[str]], None]) -> None:
         """Run the workers until :meth:`stop`. ``on_ready`` gets the list of functions, once all workers serve.
 
-        The first worker starts alone, so that an app that cannot be loaded says so once.
+        The first worker starts alone, so that an app that cannot be loaded is reported once.
 
         Raises:
             StartFailed: a worker ended before it served.
@@ -94,11 +93,11 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             if not self._ready[index].done():
-                self._ready[index].set_exception(StartFailed(_why(index, code)))
+                self._ready[index].set_exception(StartFailed(_describe_failure(index, code)))
                 return
-            if time.monotonic() - started > _SOUND_AFTER:
+            if time.monotonic() - started > _STABLE_AFTER:
                 pause = _FIRST_PAUSE
-            log.warning("Worker %d (pid %d) %s: starting another", index, process.pid, _ending(code))
+            log.warning("Worker %d (pid %d) ended (%s): starting another", index, process.pid, describe_exit(code))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -127,12 +126,12 @@ class Supervisor:
             self._ready[index].set_result(message["listing"])
         elif message["kind"] == "run":
             if 0 in self._links:
-                self._links[0].tell(message)
+                self._links[0].send(message)
             else:
-                log.warning("'%s' cannot be run now: worker 0 is being started again", message["function"])
+                log.warning("'%s' cannot be run now: worker 0 is being restarted", message["function"])
 
     async def _end_all(self) -> None:
-        """Ask every worker to stop, and kill those that do not."""
+        """Terminate the workers, and kill those that do not end in time."""
         running = [process for process in self._processes.values() if process.returncode is None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):
@@ -142,19 +141,13 @@ class Supervisor:
             await asyncio.wait(waits, timeout=self._patience)
         for process in running:
             if process.returncode is None:
-                log.warning("A worker (pid %d) did not stop within %g s: it is killed", process.pid, self._patience)
+                log.warning("A worker (pid %d) did not end within %g s: it is killed", process.pid, self._patience)
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
         await asyncio.gather(*waits)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _why(index: int, code: int) -> str:
+def _describe_failure(index: int, code: int) -> str:
     # With code 1 the worker has printed its own line.
-    return "" if code == 1 else f"worker {index} {_ending(code)} before it served"
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was ended by {signal.Signals(-code).name}"
+    return "" if code == 1 else f"worker {index} ended before it served ({describe_exit(code)})"

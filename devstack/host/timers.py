@@ -1,14 +1,12 @@
 """Timer triggers: each function runs at the times of its schedule, one run after the other.
 
-A run that was missed while the host was down is made up for, once, when it starts again: so says the status that is
-kept of each schedule, as the real host keeps it in storage. A schedule of less than a minute keeps none.
+A run that was missed while the host was down is made up for, once, at the next start. For that the status of each
+schedule is kept in a file, where the real host uses storage; schedules of less than a minute have none.
 """
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, Self
 
 from azure_functions_runtime.bindings.datumdef import Datum
 
+from devstack.files import write_atomically
 from devstack.host.functions import Function
 from devstack.host.logs import log
 from devstack.host.schedules import Schedule
@@ -24,10 +23,10 @@ from devstack.host.triggers import timer_data
 type Clock = Callable[[], dt.datetime]
 type Invoke = Callable[[Function, Datum], Awaitable[Any]]
 
-# Wake up now and then, since the clock may be set and the machine may sleep.
+# In seconds: the clock may be set and the machine may sleep meanwhile.
 _LONGEST_SLEEP = 60.0
 _MONITORED_FROM = dt.timedelta(minutes=1)
-# .NET's DateTime of zero, which stands for "never".
+# .NET's DateTime of zero, which means "never".
 _NEVER = "0001-01-01T00:00:00+00:00"
 
 
@@ -38,7 +37,7 @@ def utc_now() -> dt.datetime:
 
 @dataclass(frozen=True)
 class Status:
-    """What is remembered of a schedule: when it runs next, when that was noted, when it ran last (None: not yet)."""
+    """The status of a schedule: the times of the next run, of the last update, and of the last run (None: not yet)."""
 
     next: dt.datetime
     updated: dt.datetime
@@ -51,12 +50,9 @@ class Status:
         Raises:
             KeyError, ValueError: it is damaged.
         """
-        last = content["Last"]
-        return cls(
-            next=dt.datetime.fromisoformat(content["Next"]),
-            updated=dt.datetime.fromisoformat(content["LastUpdated"]),
-            last=None if last == _NEVER else dt.datetime.fromisoformat(last),
-        )
+        following, updated, last = (content[name] for name in ("Next", "LastUpdated", "Last"))
+        parse = dt.datetime.fromisoformat
+        return cls(parse(following), parse(updated), None if last == _NEVER else parse(last))
 
     def to_json(self) -> dict[str, str]:
         return {
@@ -67,7 +63,7 @@ class Status:
 
 
 def is_past_due(schedule: Schedule, status: Status | None, now: dt.datetime) -> bool:
-    """Whether a run was missed. The schedule may have changed since the status was noted, so only its times count."""
+    """Whether a run was missed. The schedule may have changed since then, so the noted next time does not count."""
     if status is None:
         return False
     expected = schedule.next_after(status.last or status.updated)
@@ -75,7 +71,7 @@ def is_past_due(schedule: Schedule, status: Status | None, now: dt.datetime) -> 
 
 
 def is_monitored(function: Function, schedule: Schedule, now: dt.datetime) -> bool:
-    """Whether a status is kept: unless the app says otherwise, for schedules of a minute and more."""
+    """Whether a status is kept: for schedules of a minute or more, unless the app disables it."""
     if str(function.trigger.get("useMonitor", True)).lower() == "false":
         return False
     first = schedule.next_after(now)
@@ -84,28 +80,26 @@ def is_monitored(function: Function, schedule: Schedule, now: dt.datetime) -> bo
 
 
 class StatusFile:
-    """Where the status of one schedule is kept."""
+    """The file with the status of one schedule."""
 
-    def __init__(self, folder: Path, function: Function) -> None:
-        self._file = folder / f"{function.name}.json"
+    def __init__(self, file: Path) -> None:
+        self._file = file
 
     def load(self) -> Status | None:
-        """What was noted last; None where nothing was, or where it is damaged."""
+        """The status; None where there is none, or the file is damaged."""
         try:
             return Status.from_json(json.loads(self._file.read_text()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("The timer's status in %s cannot be read (%s): it starts anew", self._file, error)
+            log.warning("The timer's status in %s cannot be read (%s): it is ignored", self._file, error)
             return None
 
     def save(self, status: Status) -> None:
-        """Note a status. A disk that fails does not stop the timer."""
+        """Write a status. A failure does not stop the timer."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(status.to_json()))
-            draft.replace(self._file)
+            write_atomically(self._file, json.dumps(status.to_json()).encode())
         except OSError as error:
             log.warning("The timer's status cannot be written to %s: %s", self._file, error.strerror)
 
@@ -114,12 +108,7 @@ class Timer:
     """Runs one function by its schedule until it is cancelled."""
 
     def __init__(
-        self,
-        function: Function,
-        schedule: Schedule,
-        invoke: Invoke,
-        file: StatusFile | None,
-        clock: Clock = utc_now,
+        self, function: Function, schedule: Schedule, invoke: Invoke, file: StatusFile | None, clock: Clock = utc_now
     ) -> None:
         self._function = function
         self._schedule = schedule
@@ -129,7 +118,7 @@ class Timer:
         self._status: Status | None = None
 
     async def run(self) -> None:
-        """Make up for a missed run, or run at the start where the app wants it, and then by the schedule."""
+        """Make up for a missed run, or run at the start if the app sets ``runOnStartup``, and then by the schedule."""
         self._status = self._file.load() if self._file else None
         if is_past_due(self._schedule, self._status, self._clock()):
             await self._run_once(past_due=True)
@@ -145,7 +134,7 @@ class Timer:
         started = self._clock()
         status = self._status.to_json() if self._file and self._status else None
         await self._invoke(self._function, timer_data(status, past_due=past_due))
-        # Runs that fell into this one are left out, not made up for.
+        # Runs that were due during this one are not made up for.
         following = self._schedule.next_after(self._clock())
         if following is not None:
             self._note(following, last=started)
@@ -157,24 +146,5 @@ class Timer:
             self._file.save(self._status)
 
     async def _sleep_until(self, moment: dt.datetime) -> None:
-        while (left := (moment - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110 - time is what it waits for
+        while (left := (moment - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110 - it waits for a time, not an event
             await asyncio.sleep(min(left, _LONGEST_SLEEP))
-
-
-class Timers:
-    """All timers of an app."""
-
-    def __init__(self, timers: list[Timer]) -> None:
-        self._timers = timers
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        self._tasks = [asyncio.create_task(timer.run()) for timer in self._timers]
-
-    async def stop(self) -> None:
-        """Stop the timers; a run that is under way is cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task

@@ -1,8 +1,7 @@
-"""The data that a trigger hands to its function when it is run by hand or by the host itself."""
+"""The trigger data of a function that is run by hand or by the host."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from azure_functions_runtime.bindings.datumdef import Datum
 
@@ -10,7 +9,7 @@ from devstack.host.functions import EVENT_GRID_TRIGGER, HTTP_TRIGGER, TIMER_TRIG
 
 
 def manual_data(function: Function, text: str) -> Datum:
-    """What ``POST /admin/functions/{name}`` hands over; ``text`` is the request's ``input``."""
+    """The data for ``POST /admin/functions/{name}``; ``text`` is the request's ``input``."""
     kind = function.trigger_type
     if kind == TIMER_TRIGGER:
         return timer_data(None)
@@ -22,12 +21,8 @@ def manual_data(function: Function, text: str) -> Datum:
 
 
 def timer_data(status: Mapping[str, str] | None, *, past_due: bool = False) -> Datum:
-    """What a timer hands over. ``status`` holds Last, Next and LastUpdated, where the schedule is monitored."""
-    content: dict[str, Any] = {
-        "Schedule": {"AdjustForDST": True},
-        "ScheduleStatus": status,
-        "IsPastDue": past_due,
-    }
+    """The data of a timer. ``status`` has Last, Next and LastUpdated, where the schedule is monitored."""
+    content = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": past_due}
     return Datum(json.dumps(content), "json")
 
 

@@ -6,11 +6,10 @@ The library keeps the app in module globals, so a process runs one app, once.
 import asyncio
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import azure_functions_runtime as library
 from azure_functions_runtime.bindings.datumdef import Datum
@@ -28,7 +27,7 @@ _LIBRARY_ADVICE = re.compile(r"\.? ?Cannot find module\. Please check the requir
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an invocation ended. ``value`` is what the function returned, None where it returned nothing."""
+    """How an invocation ended. ``value`` is what the function returned; None for nothing."""
 
     succeeded: bool
     value: Datum | None = None
@@ -37,7 +36,7 @@ class Outcome:
 
 
 async def load_app(app: Path) -> list[messages.RpcFunctionMetadata]:
-    """Import the app and list its functions. Call it in the loop that will serve: gRPC channels are bound to theirs.
+    """Import the app and list its functions. Call it in the event loop that will serve: gRPC channels are bound to one.
 
     Raises:
         HostError: the app cannot be imported or indexed, or has no function.
@@ -54,12 +53,12 @@ async def load_app(app: Path) -> list[messages.RpcFunctionMetadata]:
         raise HostError(_explain(app, response.result.exception))
     if "HttpUri" in response.capabilities:
         raise HostError(
-            "the app uses HTTP streaming (azurefunctions-extensions-http-fastapi), which this host does not run:"
-            " take func.HttpRequest, or run the app with `func start`"
+            "the app uses HTTP streaming (azurefunctions-extensions-http-fastapi), which this host does not support:"
+            " use func.HttpRequest, or run the app with `func start`"
         )
     listed = await library.functions_metadata_request(request)
     if not listed.function_metadata_results:
-        raise HostError(_nothing_found(app))
+        raise HostError(_describe_absence(app))
     return list(listed.function_metadata_results)
 
 
@@ -68,20 +67,19 @@ async def invoke(
     invocation_id: str,
     data: Datum,
     *,
-    metadata: Mapping[str, Datum] | None = None,
     trace_parent: str = "",
     trace_state: str = "",
-    timeout: float | None = None,  # noqa: ASYNC109 - it is host.json's, a property of the invocation
+    timeout: float | None = None,  # noqa: ASYNC109 - a setting of host.json
 ) -> Outcome:
-    """Run a function with its trigger's data; what it raises is part of the outcome.
+    """Run a function with its trigger's data; an exception in it is part of the outcome.
 
     Raises:
-        TimeoutError: it ran longer than ``timeout`` seconds. A coroutine is cancelled; a thread cannot be.
+        TimeoutError: it ran longer than ``timeout`` seconds. A coroutine is cancelled, a thread is not.
     """
     inputs: Sequence[tuple[str, Datum]] = [(function.parameter, data)]
     async with asyncio.timeout(timeout):
         succeeded, value, _outputs, error, trace = await invocation_request_native(
-            invocation_id, function.id, inputs, metadata or {}, trace_parent, trace_state
+            invocation_id, function.id, inputs, {}, trace_parent, trace_state
         )
     return Outcome(succeeded, value, error, trace)
 
@@ -89,7 +87,7 @@ async def invoke(
 def search_path(path: Sequence[str], app: Path) -> list[str]:
     """Put the app's folder last, as the real worker does: its modules must not hide those of installed packages.
 
-    ``python -m`` puts the folder it was started in first, which would show the app modules that Azure does not have.
+    ``python -m`` puts the current folder first, from where the app could import modules that Azure does not have.
     """
     ours = Path(devstack.__file__).resolve().parent.parent
     others = [entry for entry in path if Path(entry).resolve() not in {ours, app}]
@@ -97,16 +95,16 @@ def search_path(path: Sequence[str], app: Path) -> list[str]:
 
 
 def stop() -> None:
-    """End the threads of synchronous functions; waits for those that run."""
+    """End the threads of synchronous functions, after the functions that run."""
     library.stop_threadpool_executor()
 
 
 def _explain(app: Path, exception: messages.RpcException) -> str:
-    """Say in one line where the app broke and why."""
+    """One line about where and why the import failed."""
     cause = " ".join(_LIBRARY_ADVICE.sub("", exception.message).split())
     frames = [match for match in _FRAME.finditer(exception.stack_trace) if _belongs_to(match["file"], app)]
     where = f"{Path(frames[-1]['file']).resolve().relative_to(app)}, line {frames[-1]['line']}: " if frames else ""
-    remedy = _remedy(exception.message)
+    remedy = " (install it, or add it to requirements.txt)" if cause.startswith("ModuleNotFoundError") else ""
     return f"the app could not be loaded, so it has no function: {where}{cause}{remedy}"
 
 
@@ -115,18 +113,7 @@ def _belongs_to(file: str, app: Path) -> bool:
     return path.is_absolute() and path.resolve().is_relative_to(app) and "site-packages" not in path.parts
 
 
-def _remedy(message: str) -> str:
-    if message.startswith("ModuleNotFoundError"):
-        return " (install it, or add it to requirements.txt)"
-    return ""
-
-
-def _nothing_found(app: Path) -> str:
+def _describe_absence(app: Path) -> str:
     if not (app / "function_app.py").exists():
         return f"no function_app.py in {app}: start the host in the app's folder, or name it with --app"
     return "the app has no function: register one on the FunctionApp in function_app.py"
-
-
-def as_json(value: Any) -> Datum:
-    """Wrap JSON text for the worker library."""
-    return Datum(value, "json")

@@ -1,107 +1,92 @@
-"""The token endpoint, by App Service's protocol of 2019-08-01.
+"""The token endpoint, in App Service's protocol of 2019-08-01.
 
 ``GET {IDENTITY_ENDPOINT}?resource=...&api-version=2019-08-01`` with the header ``X-IDENTITY-HEADER`` ("How to use
-managed identities for App Service and Azure Functions", REST endpoint reference). The header's value is known to the
-app alone, so that a request that someone tricks the app into making gets no token.
+managed identities for App Service and Azure Functions", REST endpoint reference). Only the app has the header's value,
+so a forged request through the app gets no token.
 """
 
 import hmac
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devstack import tokens
+from devstack.rest.app import RestApp, new_id
+from devstack.rest.bodies import Json
+from devstack.rest.errors import BadRequest, Unauthorized
 from devstack.tokens import DAY, SYSTEM_ASSIGNED, TENANT, Identity
 
 API_VERSION = "2019-08-01"
 TOKEN_PATH = "/msi/token"  # noqa: S105 - a path
 
-# How a caller may name a user-assigned identity: the documented three, and what client libraries call the second.
+# The parameters that select a user-assigned identity: the documented three, and a client library's name for the second.
 _SELECTORS = ("client_id", "principal_id", "object_id", "mi_res_id")
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """What the endpoint issues tokens with; ``lifetime`` is in seconds."""
+    """The configuration of issued tokens; ``lifetime`` is in seconds."""
 
     key: bytes
     header: str
     tenant: str = TENANT
     lifetime: int = DAY
-    clock: Callable[[], float] = time.time
 
 
-class Refused(Exception):
-    """A request that gets no token; the message tells the caller why."""
+class IdentityApp(RestApp):
+    """The endpoint."""
 
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    unknown_route = f"The only route is GET {TOKEN_PATH}."
 
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
 
-def build(issuer: Issuer) -> Starlette:
-    """The application to serve."""
+    def routes(self) -> list[Route]:
+        return [Route(TOKEN_PATH, self.answering(self._token), methods=["GET"])]
 
-    async def token(request: Request) -> Response:
-        try:
-            answer = grant(issuer, request.headers.get("x-identity-header"), request.query_params)
-        except Refused as refused:
-            return _refusal(refused.status, str(refused))
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+    def error_body(self, status: HTTPStatus, _code: str, _inner: str | None, message: str) -> Json:
+        # Client libraries show statusCode and message.
+        return {"statusCode": int(status), "message": message, "correlationId": new_id()}
 
-    return Starlette(
-        routes=[Route(TOKEN_PATH, token, methods=["GET"])],
-        exception_handlers={HTTPException: _unrouted},
-    )
-
-
-def grant(issuer: Issuer, header: str | None, query: Mapping[str, str]) -> dict[str, str]:
-    """Decide on a token request and answer it.
-
-    Raises:
-        Refused: the header is wrong, or the query lacks or misnames something.
-    """
-    if not hmac.compare_digest((header or "").encode(), issuer.header.encode()):
-        raise Refused(
-            HTTPStatus.UNAUTHORIZED, "The X-IDENTITY-HEADER is missing or wrong: send IDENTITY_HEADER's value."
+    async def _token(self, request: Request) -> Response:
+        issuer, query = self._issuer, request.query_params
+        header = request.headers.get("x-identity-header", "")
+        if not hmac.compare_digest(header.encode(), issuer.header.encode()):
+            raise Unauthorized("The X-IDENTITY-HEADER is missing or wrong: send IDENTITY_HEADER's value.")
+        version, resource = query.get("api-version"), query.get("resource")
+        if version != API_VERSION:
+            raise BadRequest(f"The api-version must be {API_VERSION}, not {version!r}.")
+        if not resource:
+            raise BadRequest("The query has no resource: add resource=https://vault.azure.net.")
+        identity = _identity(query)
+        token = tokens.issue(
+            issuer.key,
+            resource=resource,
+            now=time.time(),
+            identity=identity,
+            tenant=issuer.tenant,
+            lifetime=issuer.lifetime,
         )
-    version = query.get("api-version")
-    if version != API_VERSION:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"The api-version must be {API_VERSION}, not {version!r}.")
-    resource = query.get("resource")
-    if not resource:
-        raise Refused(HTTPStatus.BAD_REQUEST, "The query names no resource: add resource=https://vault.azure.net.")
-    identity = _identity(query)
-    token = tokens.issue(
-        issuer.key,
-        resource=resource,
-        now=issuer.clock(),
-        identity=identity,
-        tenant=issuer.tenant,
-        lifetime=issuer.lifetime,
-    )
-    return {
-        "access_token": token.value,
-        "expires_on": str(token.expires_on),
-        "resource": resource,
-        "token_type": "Bearer",
-        "client_id": identity.client_id,
-    }
+        answer = {
+            "access_token": token.value,
+            "expires_on": str(token.expires_on),
+            "resource": resource,
+            "token_type": "Bearer",
+            "client_id": identity.client_id,
+        }
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
 
 def _identity(query: Mapping[str, str]) -> Identity:
-    """The identity that a query selects: the app's own one, or a user-assigned one, all of which exist here."""
+    """The identity that a query selects: the app's own, or a user-assigned one; all names exist."""
     named = {selector: query[selector] for selector in _SELECTORS if query.get(selector)}
     if len(named) > 1:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"The query names an identity twice: send one of {', '.join(named)}.")
+        raise BadRequest(f"The query selects an identity twice: send one of {', '.join(named)}.")
     match named:
         case {"client_id": name}:
             return Identity(client_id=name, object_id=Identity.user_assigned(name).object_id)
@@ -110,17 +95,3 @@ def _identity(query: Mapping[str, str]) -> Identity:
         case {"mi_res_id": name}:
             return Identity.user_assigned(name.lower())
     return SYSTEM_ASSIGNED
-
-
-def _refusal(status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    # The shape of App Service's errors; client libraries show statusCode and message.
-    body = {"statusCode": int(status), "message": message, "correlationId": str(uuid.uuid4())}
-    return JSONResponse(body, status_code=status, headers=headers)
-
-
-async def _unrouted(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return _refusal(
-        HTTPStatus(error.status_code), f"Tokens are served by GET {TOKEN_PATH} and nothing else.", error.headers
-    )

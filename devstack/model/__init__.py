@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 with its ImageNet weights, as an ONNX file that the local inference service runs.
+"""EfficientNet-Lite0 with its ImageNet weights, as an ONNX file for the local inference service.
 
-The network is the one of Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
+The network is that of Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
 (2019), in its Lite0 form: no squeeze-and-excitation, ReLU6 in place of swish, an input of 224 x 224.
 """
 

@@ -1,8 +1,8 @@
 """The network: EfficientNet-Lite0 as an ONNX graph, each batch normalisation folded into its convolution.
 
 Input ``images``: float32 [N, 224, 224, 3], RGB, ``(value - 127) / 128``. Outputs: ``probabilities`` and ``logits``,
-float32 [N, 1000] in the order of the ImageNet classes, and ``features``, float32 [N, 1280], what the classifier
-sees. A runtime computes only the outputs that it is asked for and what these need.
+float32 [N, 1000] in the order of the ImageNet classes, and ``features``, float32 [N, 1280], the input of the
+classifier. A runtime computes only the outputs that are requested.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def model(weights: Mapping[str, Array]) -> bytes:
 
 
 def same_padding(kernel: int, stride: int) -> list[int]:
-    """TensorFlow's SAME padding (top, left, bottom, right) of an even-sized input: the odd one goes last."""
+    """TensorFlow's SAME padding (top, left, bottom, right) of an even-sized input; an odd total has more at the end."""
     total = kernel - stride
     before = total // 2
     return [before, before, total - before, total - before]
@@ -71,7 +71,7 @@ def same_padding(kernel: int, stride: int) -> list[int]:
 def fold(kernel: Array, norm: Mapping[str, Array]) -> tuple[Array, Array]:
     """A convolution and the batch normalisation after it, as one convolution: its kernel and bias.
 
-    The arithmetic is in float64, so that folding costs no more than the last rounding to float32.
+    The arithmetic is in float64, so that only the last step rounds to float32.
     """
     wide = {name: value.astype(np.float64) for name, value in norm.items()}
     scale = wide["weight"] / np.sqrt(wide["running_var"] + _EPSILON)
@@ -81,7 +81,7 @@ def fold(kernel: Array, norm: Mapping[str, Array]) -> tuple[Array, Array]:
 
 
 class _Network:
-    """A graph that grows node by node; each step returns the name of its output."""
+    """Builds the graph node by node; each step returns the name of its output."""
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
         self._weights = weights
@@ -127,7 +127,7 @@ class _Network:
         return data
 
     def _block(self, data: str, name: str, stage: Stage, *, first: bool) -> str:
-        """Widen, filter each channel alone, narrow again; the input is added where the shape stays the same."""
+        """Expand, filter each channel, project; the input is added where the shape stays the same."""
         stride = stage.stride if first else 1
         out = data
         if stage.expand != 1:

@@ -1,12 +1,13 @@
-"""What the vault refuses, and how Key Vault names it.
+"""The errors of the vault, with the codes and messages of Key Vault ("Azure Key Vault REST API Error Codes")."""
 
-``code`` and ``inner`` are the strings of the service's error body, ``{"error": {"code", "message", "innererror"}}``
-("Azure Key Vault REST API Error Codes"); the messages are worded as the service words them, because people and
-programs search for them.
-"""
+from http import HTTPStatus
 
-from pathlib import Path
-from typing import ClassVar
+from devstack import tokens
+from devstack.rest.errors import NotFound, RestError
+from devstack.tokens import Identity, Problem, TokenRefused
+
+RESOURCE = "https://vault.azure.net"
+"""The audience of tokens for Key Vault."""
 
 _RECOVERY_HINT = (
     "If you recently deleted this secret you may be able to recover it using the correct recovery command. "
@@ -14,62 +15,47 @@ _RECOVERY_HINT = (
 )
 
 
-class DamagedStore(Exception):
-    """A file of the store cannot be used as it is."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(
-            f"the vault's file {path} is damaged ({reason}): "
-            "restore it from a copy, or delete it to lose that one secret, and start again"
-        )
-
-
-class VaultError(Exception):
-    """A request that Key Vault answers with an error."""
-
-    code: ClassVar[str]
-    inner: ClassVar[str | None] = None
-
-
-class BadParameter(VaultError):
-    """A name, a value or a query parameter breaks the service's rules."""
-
-    code = "BadParameter"
-
-
-class SecretNotFound(VaultError):
-    """No such secret, or no such version of it."""
-
-    code = "SecretNotFound"
+class SecretNotFound(NotFound, code="SecretNotFound"):
+    """There is no such secret, or no such version of it."""
 
     def __init__(self, identifier: str) -> None:
         super().__init__(f"A secret with (name/id) {identifier} was not found in this key vault. {_RECOVERY_HINT}")
 
 
-class DeletedSecretNotFound(VaultError):
-    """No secret of that name is deleted and recoverable."""
-
-    code = "SecretNotFound"
+class DeletedSecretNotFound(NotFound, code="SecretNotFound"):
+    """There is no deleted secret of that name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Deleted Secret not found: {name}")
 
 
-class SecretDisabled(VaultError):
-    """The version exists, but its ``enabled`` attribute is off."""
+class _Forbidden(RestError, status=HTTPStatus.FORBIDDEN, code="Forbidden"): ...
 
-    code = "Forbidden"
-    inner = "SecretDisabled"
+
+class SecretDisabled(_Forbidden, inner="SecretDisabled"):
+    """The version is not enabled."""
 
     def __init__(self) -> None:
         super().__init__("Operation get is not allowed on a disabled secret.")
 
 
-class NameIsDeleted(VaultError):
-    """The name belongs to a deleted secret that is not purged."""
+class ForbiddenByPolicy(_Forbidden, inner="ForbiddenByPolicy"):
+    """The vault's access policy does not allow the operation (get, list, set, ...)."""
 
-    code = "Conflict"
-    inner = "ObjectIsDeletedButRecoverable"
+    def __init__(self, caller: Identity, tenant: str, operation: str, vault: str) -> None:
+        who = f"appid={caller.client_id};oid={caller.object_id};iss={tokens.issuer(tenant)}"
+        super().__init__(
+            f"The user, group or application '{who}' does not have secrets {operation} permission on key vault "
+            f"'{vault};location=local'. For help resolving this issue, please see "
+            "https://go.microsoft.com/fwlink/?linkid=2125287"
+        )
+
+
+class _Conflict(RestError, status=HTTPStatus.CONFLICT, code="Conflict"): ...
+
+
+class NameIsDeleted(_Conflict, inner="ObjectIsDeletedButRecoverable"):
+    """The name belongs to a deleted secret that is not purged."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -78,60 +64,35 @@ class NameIsDeleted(VaultError):
         )
 
 
-class NameIsTaken(VaultError):
-    """A backup can be restored only where no secret of that name is."""
-
-    code = "Conflict"
+class NameIsTaken(_Conflict):
+    """A secret of that name exists, which a backup cannot replace."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"A secret named {name} already exists; a backup restores only a name that is free.")
 
 
-class Unauthorized(VaultError):
-    """No token, or one that does not hold."""
+def challenge(tenant: str) -> str:
+    """The ``WWW-Authenticate`` header of a 401, which says where to get a token and for which resource.
 
-    code = "Unauthorized"
-
-
-class Throttled(VaultError):
-    """Too many requests; ``retry_after`` is in seconds."""
-
-    code = "Throttled"
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(
-            "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"
-        )
-        self.retry_after = retry_after
+    Clients send their first request without a token to get it ("Authentication, requests and responses").
+    """
+    return f'Bearer authorization="https://login.microsoftonline.com/{tenant}", resource="{RESOURCE}"'
 
 
-class ForbiddenByPolicy(VaultError):
-    """The caller has no permission for the operation (get, list, set, ...) in the vault's access policy."""
-
-    code = "Forbidden"
-    inner = "ForbiddenByPolicy"
-
-    def __init__(self, caller: str, operation: str, vault: str) -> None:
-        super().__init__(
-            f"The user, group or application '{caller}' does not have secrets {operation} permission on key vault "
-            f"'{vault};location=local'. For help resolving this issue, please see "
-            "https://go.microsoft.com/fwlink/?linkid=2125287"
-        )
+_INVALID_TOKEN = {
+    Problem.SIGNATURE: "AKV10046: Unable to resolve the key used for signature validation.",
+    Problem.EXPIRED: "Error validating token: IDX10223: Lifetime validation failed. The token is expired.",
+    Problem.NOT_YET_VALID: "Error validating token: IDX10222: Lifetime validation failed. The token is not yet valid.",
+    Problem.MALFORMED: "Error validating token: IDX12741: the token is not a well-formed JWT.",
+}
 
 
-class InternalError(VaultError):
-    """The service failed."""
-
-    code = "InternalServerError"
-
-    def __init__(self) -> None:
-        super().__init__("The service encountered an internal error; try again.")
-
-
-class ServiceUnavailable(VaultError):
-    """The service stops while a request waits."""
-
-    code = "ServiceUnavailable"
-
-    def __init__(self) -> None:
-        super().__init__("The service is stopping.")
+def explain(refused: TokenRefused | None, tenant: str) -> str:
+    """The message of a 401; None: there was no token."""
+    if refused is None:
+        return "AKV10000: Request is missing a Bearer or PoP token."
+    if refused.problem is Problem.AUDIENCE:
+        return f"AKV10022: Invalid audience. Expected {RESOURCE}, found: {refused.found}."
+    if refused.problem is Problem.ISSUER:
+        return f"AKV10032: Invalid issuer. Expected one of {tokens.issuer(tenant)}, found {refused.found}."
+    return _INVALID_TOKEN[refused.problem]

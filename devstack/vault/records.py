@@ -1,16 +1,18 @@
-"""Secrets as values, and their form on disk: one JSON document a secret, with all its versions."""
+"""Secrets as values, and their form on disk: a JSON document for each secret, with all its versions."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from devstack import typed_json
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attributes:
-    """What a caller may set beside the value; the dates are Unix seconds and only inform, they forbid nothing."""
+    """What callers set beside the value; the dates are Unix seconds and are not enforced."""
 
     enabled: bool = True
     not_before: int | None = None
@@ -20,20 +22,19 @@ class Attributes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SecretVersion:
+class SecretVersion(Attributes):
     """One version of a secret; ``id`` is 32 hexadecimal digits, the dates are Unix seconds."""
 
     name: str
     id: str
     value: str = field(repr=False)
-    attributes: Attributes
     created: int
     updated: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion:
-    """When a secret was deleted, and when it disappears for good (Unix seconds)."""
+    """When a secret was deleted, and when it will be purged (Unix seconds)."""
 
     deleted: int
     purge: int
@@ -41,7 +42,7 @@ class Deletion:
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """A secret with its versions, oldest first: never none."""
+    """A secret with its versions, oldest first; there is at least one."""
 
     name: str
     versions: tuple[SecretVersion, ...]
@@ -56,85 +57,23 @@ class Secret:
         return next((version for version in self.versions if version.id == identifier.lower()), None)
 
     def to_json(self) -> bytes:
-        """The form on disk."""
-        document = {
-            "format": _FORMAT,
-            "name": self.name,
-            "versions": [_version_document(version) for version in self.versions],
-            "deletion": self.deletion and {"deleted": self.deletion.deleted, "purge": self.deletion.purge},
-        }
+        """The form on disk; the versions have no name of their own there."""
+        versions = [asdict(version) for version in self.versions]
+        for version in versions:
+            del version["name"]
+        deletion = self.deletion and asdict(self.deletion)
+        document = {"format": _FORMAT, "name": self.name, "versions": versions, "deletion": deletion}
         return json.dumps(document, indent=1).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Parse the form on disk.
 
         Raises:
-            ValueError: it is something else; the message says what, and holds no value.
+            ValueError: it is something else; the message contains no value.
         """
-        try:
-            document = json.loads(content)
-        except (ValueError, RecursionError):
-            # The decoder's own message is left out: it may quote what it read.
-            raise ValueError("it is not JSON") from None
-        if _member(document, "format", int) != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT}")
-        name = _member(document, "name", str)
-        versions = tuple(_version(name, each) for each in _member(document, "versions", list))
-        if not versions:
-            raise ValueError("it holds no version")
-        deletion = _optional(document, "deletion", dict)
-        return cls(name=name, versions=versions, deletion=None if deletion is None else _deletion(deletion))
-
-
-def _version_document(version: SecretVersion) -> dict[str, Any]:
-    attributes = version.attributes
-    return {
-        "id": version.id,
-        "value": version.value,
-        "enabled": attributes.enabled,
-        "not_before": attributes.not_before,
-        "expires": attributes.expires,
-        "content_type": attributes.content_type,
-        "tags": None if attributes.tags is None else dict(attributes.tags),
-        "created": version.created,
-        "updated": version.updated,
-    }
-
-
-def _version(name: str, document: object) -> SecretVersion:
-    tags = _optional(document, "tags", dict)
-    if tags is not None and not all(isinstance(tag, str) for tag in tags.values()):
-        raise ValueError('its "tags" are not all text')
-    return SecretVersion(
-        name=name,
-        id=_member(document, "id", str),
-        value=_member(document, "value", str),
-        attributes=Attributes(
-            enabled=_member(document, "enabled", bool),
-            not_before=_optional(document, "not_before", int),
-            expires=_optional(document, "expires", int),
-            content_type=_optional(document, "content_type", str),
-            tags=tags,
-        ),
-        created=_member(document, "created", int),
-        updated=_member(document, "updated", int),
-    )
-
-
-def _deletion(document: dict[str, Any]) -> Deletion:
-    return Deletion(deleted=_member(document, "deleted", int), purge=_member(document, "purge", int))
-
-
-def _optional[T](document: object, name: str, kind: type[T]) -> T | None:
-    if isinstance(document, dict) and name in document and document[name] is None:
-        return None
-    return _member(document, name, kind)
-
-
-def _member[T](document: object, name: str, kind: type[T]) -> T:
-    # type() and not isinstance(): a bool is an int to Python, and not to JSON.
-    if not isinstance(document, dict) or type(document.get(name)) is not kind:
-        raise ValueError(f'its "{name}" is missing or of another type')
-    member: T = document[name]
-    return member
+        document = typed_json.load(content, _FORMAT)
+        name, versions = document.get("name"), document.get("versions")
+        if not isinstance(versions, list) or not versions or not all(isinstance(version, dict) for version in versions):
+            raise ValueError("its versions are missing")
+        return typed_json.read(cls, {**document, "versions": [{**version, "name": name} for version in versions]})

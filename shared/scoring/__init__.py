@@ -1,1 +1,1 @@
-"""Images, tensors and labels: from an upload's bytes to named scores. Knows neither HTTP nor Key Vault."""
+"""Images, tensors and labels: from an upload's bytes to named scores. Contains no knowledge of HTTP or Key Vault."""

@@ -8,28 +8,29 @@ import numpy.typing as npt
 
 from shared.errors import Misconfigured
 from shared.scoring.types import Label, Ranking
-from shared.settings_reader import APP_ROOT
+from shared.settings import APP_ROOT
 
 _BUILT_IN = Path(__file__).parent / "label_lists"
 
+# Up to this count the maxima of a thousand scores are found faster one by one than by sorting.
+_FEW = 10
+
 
 @functools.cache
-def load(where: str) -> tuple[str, ...]:
-    """The names in index order: of a list that comes with the gateway (``imagenet``), or of a file of the app's.
+def load(source: str) -> tuple[str, ...]:
+    """The names in index order: of a built-in list (``imagenet``), or of a file in the app.
 
     A file is UTF-8 with one name a line; a relative path starts at the app's folder.
 
     Raises:
         Misconfigured: there is no such list or file.
     """
-    built_in = _BUILT_IN / f"{where}.txt"
-    path = built_in if "/" not in where and built_in.is_file() else APP_ROOT / where
+    built_in = _BUILT_IN / f"{source}.txt"
+    path = built_in if "/" not in source and built_in.is_file() else APP_ROOT / source
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(
-            f"LABELS is {where!r}, which is neither a list of the gateway's nor a text file."
-        ) from error
+        raise Misconfigured(f"LABELS is {source!r}, which is neither a built-in list nor a text file.") from error
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -39,33 +40,29 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return powers
 
 
-def rank(scores: npt.NDArray[np.float32], names: tuple[str, ...], how: Ranking) -> list[Label]:
+def rank(scores: npt.NDArray[np.float32], names: tuple[str, ...], ranking: Ranking) -> list[Label]:
     """The best classes of one image, best first; among equal scores the lower index first.
 
     Args:
         scores: ``[classes]``.
         names: the classes' names; a class beyond them is named by its index.
-        how: how many, and from which score on.
+        ranking: how many, and the lowest score.
     """
-    count = min(how.top or scores.size, scores.size)
+    count = min(ranking.top or scores.size, scores.size)
     order = _best(scores, count) if count <= _FEW else (-scores).argsort(kind="stable")[:count].tolist()
-    found, known = list[Label](), len(names)
+    found, named = list[Label](), len(names)
     for index in order:
         score = scores.item(index)
-        if score < how.threshold:
+        if score < ranking.threshold:
             break
-        found.append(Label(index, names[index] if index < known else str(index), round(score, 6)))
+        found.append(Label(index, names[index] if index < named else str(index), round(score, 6)))
     return found
 
 
-# So many maxima of a thousand are found before they are sorted.
-_FEW = 10
-
-
 def _best(scores: npt.NDArray[np.float32], count: int) -> list[int]:
-    left, found = scores.copy(), list[int]()
+    remaining, found = scores.copy(), list[int]()
     for _ in range(count):
-        index = int(left.argmax())  # the first of equals
+        index = int(remaining.argmax())  # the first of equals
         found.append(index)
-        left[index] = -np.inf
+        remaining[index] = -np.inf
     return found

@@ -1,123 +1,94 @@
 """Scores images with one service: prepare, predict, rank.
 
 Each image is a call of its own: the service scores one at a time anyway, so the first is scored while the next is still
-decoded, no message grows with the number of files, and replicas share the work.
+being decoded, no message grows with the number of files, and replicas share the work.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.admission import Admission
 from shared.errors import DeadlineExceeded, GatewayError, ImageTooLarge, ServiceRejected, TooManyImages
-from shared.scoring import images, labels, tensors
+from shared.scoring import images, labels
 from shared.scoring.types import Prediction, Ranking, Upload
-from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
-from shared.telemetry import CREDENTIALS, DECODE, PREDICT, WAIT, Call
-
-# What a part of a request is to people.
-DOING: Mapping[str, str] = {
-    "": "the request was waiting for its turn",
-    DECODE: "the image was being read",
-    CREDENTIALS: "Key Vault was being read",
-    WAIT: "the connection to the service was being made",
-    PREDICT: "the service was scoring",
-}
-
-type Predict = Callable[[bytes, Call], Awaitable[bytes]]
+from shared.settings import InputForm, Limits, OutputForm
+from shared.telemetry import DECODE, RequestContext
+from shared.upstream.codecs import Output, RequestTemplate, Selector
+from shared.upstream.service import Upstream
 
 
 @dataclass(frozen=True)
 class _Job[T]:
-    """What is done for each image of a call: how it is asked for, and what becomes of the service's answer."""
+    """What is done for each image of a request: how its request is made, and what becomes of the response."""
 
-    call: Call
-    requests: tensors.RequestTemplate
+    requests: RequestTemplate
     read: Callable[[Upload, bytes], T]
 
 
 class Scorer:
-    """Scores with one service.
+    """Scores with one service; ``executor`` has the threads that decode."""
 
-    ``predict`` sends a serialized PredictRequest and returns the serialized answer; ``executor`` has the threads that
-    decode; ``admission`` decides what is let in.
-    """
-
-    def __init__(
-        self,
-        service: ServiceSettings,
-        limits: Limits,
-        predict: Predict,
-        executor: Executor,
-        admission: Admission,
-    ) -> None:
-        self._service = service
-        self._admission = admission
+    def __init__(self, upstream: Upstream, limits: Limits, executor: Executor) -> None:
+        self._upstream = upstream
+        self._service = upstream.settings
         self._limits = limits
-        self._predict = predict
         self._executor = executor
-        self._names = labels.load(service.labels)
-        self._requests = tensors.RequestTemplate(
-            model=service.model, signature=service.signature, input_name=service.input_name
-        )
-        self._answers = tensors.AnswerReader(service.output_name)
+        self._names = labels.load(self._service.labels)
+        self._requests = upstream.codec.requests(Selector())
 
-    async def score(self, uploads: Sequence[Upload], ranking: Ranking, call: Call) -> list[Prediction]:
+    async def score(self, uploads: Sequence[Upload], ranking: Ranking, context: RequestContext) -> list[Prediction]:
         """Score the images, in their order; all or none.
 
         Raises:
-            Overloaded: too many images are under way.
-            DeadlineExceeded: the call's deadline passed.
+            Overloaded: too many images are in progress.
+            DeadlineExceeded: the request's deadline passed.
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
 
-        def prediction(upload: Upload, answer: bytes) -> Prediction:
-            return self._prediction(upload.name, self._answers.scores(answer), ranking)
+        def prediction(upload: Upload, response: bytes) -> Prediction:
+            return self._prediction(upload.name, self._upstream.codec.scores(response), ranking)
 
-        return await self._each(uploads, _Job(call, self._requests, prediction))
+        return await self._each(uploads, _Job(self._requests, prediction), context)
 
     async def outputs(
-        self, uploads: Sequence[Upload], requests: tensors.RequestTemplate, call: Call
-    ) -> list[tensors.Output]:
+        self, uploads: Sequence[Upload], requests: RequestTemplate, context: RequestContext
+    ) -> list[Output]:
         """The service's own output for each image, ``[1, ...]``, neither ranked nor named; otherwise as :meth:`score`.
 
-        ``requests`` says which version and signature of the model is meant.
+        ``requests`` are those of a version and signature of the model.
         """
-        return await self._each(uploads, _Job(call, requests, lambda _, answer: self._answers.output(answer, 1)))
 
-    async def _each[T](self, uploads: Sequence[Upload], job: _Job[T]) -> list[T]:
+        def output(_: Upload, response: bytes) -> Output:
+            return self._upstream.codec.output(response, 1)
+
+        return await self._each(uploads, _Job(requests, output), context)
+
+    async def _each[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
         self._check(uploads)
-        try:
-            with self._admission.place(len(uploads), job.call):
-                if len(uploads) == 1:
-                    return [await self._one(uploads[0], job)]
-                return await self._all(uploads, job)
-        except TimeoutError:
-            raise DeadlineExceeded(f"The deadline passed while {DOING[job.call.timings.latest]}.") from None
+        with self._upstream.admission.permit(len(uploads), context):
+            if len(uploads) == 1:
+                return [await self._one(uploads[0], job, context)]
+            return await self._all(uploads, job, context)
 
-    async def _all[T](self, uploads: Sequence[Upload], job: _Job[T]) -> list[T]:
-        tasks = [asyncio.ensure_future(self._one(upload, job)) for upload in uploads]
+    async def _all[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
+        tasks = [asyncio.ensure_future(self._one(upload, job, context.for_image())) for upload in uploads]
         try:
             return await asyncio.gather(*tasks)
         except GatewayError as error:
             _name_the_file(error, tasks, uploads)
             raise
         finally:
-            # What was not waited for, since another failed or the client went away, must not go on.
+            # The others must not go on after one failed, or after the client disconnected.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _check(self, uploads: Sequence[Upload]) -> None:
-        if len(uploads) > self._limits.images:
-            raise TooManyImages(
-                f"The request holds {len(uploads)} images; {self._limits.images} are allowed.",
-                limit=self._limits.images,
-            )
+        check_count(len(uploads), self._limits)
         for index, upload in enumerate(uploads):
             if len(upload.data) > self._limits.image_bytes:
                 raise ImageTooLarge(
@@ -128,46 +99,51 @@ class Scorer:
                     index=index,
                 )
 
-    async def _one[T](self, upload: Upload, job: _Job[T]) -> T:
-        call = job.call
-        with call.timings.measure(DECODE):
-            request = await self._request(upload.data, job)
+    async def _one[T](self, upload: Upload, job: _Job[T], context: RequestContext) -> T:
         try:
-            answer = await self._predict(request, call)
+            with context.timings.measure(DECODE):
+                request = await self._request(upload.data, job.requests, context)
+            response = await self._upstream.infer(request, context)
         except ServiceRejected:
-            await self._blame_the_image(upload.data, job)
+            await self._check_image(upload.data, context)
             raise
-        return job.read(upload, answer)
+        except TimeoutError:
+            raise context.deadline_exceeded() from None
+        return job.read(upload, response)
 
-    async def _request[T](self, data: bytes, job: _Job[T]) -> bytes:
-        requests = job.requests
+    async def _request(self, data: bytes, requests: RequestTemplate, context: RequestContext) -> bytes:
         if self._service.input_form is InputForm.TENSOR:
-            return await self._in_thread(job.call, self._tensor_request, data, requests)
+            return await self._in_thread(context, self._tensor_request, data, requests)
         if images.forwardable(data, self._limits.image_pixels, requests.room(self._service.max_message_bytes)):
             return requests.encoded([data])
-        return await self._in_thread(job.call, self._file_request, data, requests)
+        return await self._in_thread(context, self._file_request, data, requests)
 
-    def _file_request(self, data: bytes, requests: tensors.RequestTemplate) -> bytes:
-        how, pixels = self._service.preprocessing, self._limits.image_pixels
-        return requests.encoded([images.to_file(data, how, pixels, requests.room(self._service.max_message_bytes))])
+    def _file_request(self, data: bytes, requests: RequestTemplate) -> bytes:
+        preprocessing, pixels = self._service.preprocessing, self._limits.image_pixels
+        room = requests.room(self._service.max_message_bytes)
+        return requests.encoded([images.to_file(data, preprocessing, pixels, room)])
 
-    def _tensor_request(self, data: bytes, requests: tensors.RequestTemplate) -> bytes:
+    def _tensor_request(self, data: bytes, requests: RequestTemplate) -> bytes:
         tensor = images.to_tensor(data, self._service.preprocessing, self._limits.image_pixels)
-        return requests.tensor(tensor[np.newaxis])
+        return requests.floats((1, *tensor.shape), np.ascontiguousarray(tensor, dtype="<f4").data.cast("B"))
 
-    async def _blame_the_image[T](self, data: bytes, job: _Job[T]) -> None:
-        """An encoded image is decoded by the service alone; when that one rejects it, find out whether it is broken."""
+    async def _check_image(self, data: bytes, context: RequestContext) -> None:
+        """Decode a forwarded image that the service rejected: it may be broken.
+
+        Raises:
+            GatewayError: it is.
+        """
         if self._service.input_form is InputForm.ENCODED:
-            await self._in_thread(job.call, self._tensor_request, data, job.requests)
+            await self._in_thread(context, self._tensor_request, data, self._requests)
 
     async def _in_thread(
         self,
-        call: Call,
-        work: Callable[[bytes, tensors.RequestTemplate], bytes],
+        context: RequestContext,
+        work: Callable[[bytes, RequestTemplate], bytes],
         data: bytes,
-        requests: tensors.RequestTemplate,
+        requests: RequestTemplate,
     ) -> bytes:
-        async with call.in_time():
+        async with context.timeout():
             return await asyncio.get_running_loop().run_in_executor(self._executor, work, data, requests)
 
     def _prediction(self, file: str, scores: npt.NDArray[np.float32], ranking: Ranking) -> Prediction:
@@ -178,9 +154,19 @@ class Scorer:
         return Prediction(file, ranked, everything)
 
 
+def check_count(images_: int, limits: Limits) -> None:
+    """Refuse more images than a request may contain.
+
+    Raises:
+        TooManyImages: there are more.
+    """
+    if images_ > limits.images:
+        raise TooManyImages(f"The request holds {images_} images; {limits.images} are allowed.", limit=limits.images)
+
+
 def _name_the_file[T](error: GatewayError, tasks: Sequence[asyncio.Future[T]], uploads: Sequence[Upload]) -> None:
-    """Say which image an error is about, where that makes a difference."""
-    if error.status >= 500:
+    """Add the image that an error is about, where another image might have none."""
+    if error.status >= 500 and not isinstance(error, DeadlineExceeded):
         return
     for index, (task, upload) in enumerate(zip(tasks, uploads, strict=True)):
         if task.done() and not task.cancelled() and task.exception() is error:

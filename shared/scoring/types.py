@@ -1,11 +1,11 @@
-"""What scoring takes and gives, without the libraries that it is done with: cheap to import at a cold start."""
+"""What scoring takes and returns, without the libraries that it uses: cheap to import at a cold start."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class Upload(NamedTuple):
-    """An image file as it came, and what its sender calls it."""
+    """An image file as it was uploaded, and its name."""
 
     name: str
     data: bytes
@@ -13,7 +13,7 @@ class Upload(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """How many labels are wanted (0: all), and from which score on."""
+    """How many labels are requested (0: all), and the lowest score."""
 
     top: int = 5
     threshold: float = 0.0
@@ -29,7 +29,7 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The result for one image; ``scores`` are all of them in the order of the classes, where all were asked for."""
+    """The result for one image; ``scores`` are all of them in the order of the classes, where all were requested."""
 
     file: str
     labels: list[Label]

@@ -1,1 +1,1 @@
-"""The questions that are asked of the models, with which numbers, and their answers as tables and charts."""
+"""The questions to the models, with their numbers, and the answers as tables and charts."""

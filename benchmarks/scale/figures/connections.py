@@ -1,23 +1,26 @@
-"""How many connections there are, how even the load is, and what happens when instances start or nodes die."""
+"""How many connections there are, how even the load is, and what happens when instances start or nodes fail."""
+
+from collections.abc import Callable, Mapping
+from itertools import product
 
 import numpy as np
 
+from benchmarks.harness.markdown import milliseconds, number, percent, table
+from benchmarks.harness.plots import Axis, LineChart
 from benchmarks.scale.balancing import Fleet, Policy, nodes, simulate
-from benchmarks.scale.pages import Figures, Table, milliseconds, number, percent
-from benchmarks.scale.queues import Ints
+from benchmarks.scale.pages import Figures
+from benchmarks.scale.queues import Floats, Ints
 from benchmarks.scale.subsets import chosen_at_random, connections, deterministic, reconnections, shares
-from benchmarks.scale.svg import Axis, Chart, Series
 
 NODES = 200
 CLIENTS = (1, 10, 100, 1_000)
-SIZES = (2, 5, 10, 20, 50)
 SEED = 1
 
 
 def figures() -> Figures:
     """All of it; about four seconds."""
-    tables = [_connections(), _balance(), _starting(), _dying(), _waits()]
-    return Figures(tables, [_balance_chart(), _waits_chart()])
+    tables = {"connections": _connections(), "balance": _balance(), "starting": _starting(), "dying": _failing()}
+    return Figures({**tables, "subset-waits": _waits()}, [_balance_chart(), _waits_chart()])
 
 
 def _random(clients: int, size: int) -> Ints:
@@ -29,69 +32,52 @@ def _numbered(clients: int, size: int) -> Ints:
 
 
 def _with_gaps(clients: int, size: int) -> Ints:
-    """Clients that were numbered once, of which half are left: as instances come and go."""
+    """Numbered clients of which every second one is left, as after instances have come and gone."""
     left = np.random.default_rng((SEED, clients)).permutation(2 * clients)[:clients]
     return deterministic(left, NODES, size)
 
 
-def _connections() -> Table:
+WAYS: Mapping[str, Callable[[int, int], Ints]] = {"numbered": _numbered, "with gaps": _with_gaps, "random": _random}
+TWO_WAYS = {name: WAYS[name] for name in ("numbered", "random")}
+
+
+def _name(size: int) -> str:
+    return "all" if size == NODES else number(size)
+
+
+def _connections() -> str:
+    sizes = (NODES, 20, 10, 5)
     rows = []
     for clients in CLIENTS:
         cells = [number(clients)]
-        for size in (NODES, 20, 10, 5):
+        for size in sizes:
             cells += [number(clients * size), number(clients * size / NODES, 1)]
         rows.append(cells)
-    head = ["workers", "all: in all", "a node", "20: in all", "a node", "10: in all", "a node", "5: in all", "a node"]
-    return Table("connections", head, rows)
+    return table(["workers", *(text for size in sizes for text in (f"{_name(size)}: in all", "a node"))], rows)
 
 
-def _balance() -> Table:
+def _balance() -> str:
     rows = []
-    for clients in CLIENTS[1:]:
-        for size in SIZES:
-            cells = [number(clients), number(size)]
-            for way in (_numbered, _with_gaps, _random):
-                load = shares(way(clients, size), NODES) * NODES
-                cells += [number(load.max(), 2), number(float((load == 0).sum()))]
-            rows.append(cells)
-    head = [
-        "workers",
-        "subset",
-        "numbered: busiest",
-        "unused",
-        "with gaps: busiest",
-        "unused",
-        "random: busiest",
-        "unused",
-    ]
-    return Table("balance", head, rows)
+    for clients, size in product(CLIENTS[1:], (2, 5, 10, 20, 50)):
+        cells = [number(clients), number(size)]
+        for way in WAYS.values():
+            load = shares(way(clients, size), NODES) * NODES
+            cells += [number(load.max(), 2), number(int((load == 0).sum()))]
+        rows.append(cells)
+    return table(["workers", "subset", *(text for name in WAYS for text in (f"{name}: busiest", "unused"))], rows)
 
 
-def _starting() -> Table:
+def _starting() -> str:
     rows = []
     for size in (NODES, 50, 20, 10, 5):
         handshakes = 1_000 * size
-        rows.append(
-            [
-                "all" if size == NODES else number(size),
-                number(size),
-                number(handshakes),
-                number(handshakes / NODES / 60, 2),
-                number(handshakes / NODES / 300, 2),
-                *_restart(handshakes // NODES),
-            ]
-        )
+        rates = [number(handshakes / NODES / seconds, 2) for seconds in (60, 300)]
+        rows.append([_name(size), number(size), number(handshakes), *rates, *_restart(handshakes // NODES)])
     head = [
-        "subset",
-        "handshakes a worker",
-        "in all",
-        "a node and second, 1,000 in 1 min",
-        "in 5 min",
-        "node back after 10 s: tries refused a second",
-        "handshakes in its busiest 0.1 s",
-        "all back after",
+        *("subset", "handshakes a worker", "in all", "a node and second, 1,000 in 1 min", "in 5 min"),
+        *("node back after 10 s: tries refused a second", "handshakes in its busiest 0.1 s", "all back after"),
     ]
-    return Table("starting", head, rows)
+    return table(head, rows)
 
 
 def _restart(clients: int) -> tuple[str, str, str]:
@@ -99,61 +85,55 @@ def _restart(clients: int) -> tuple[str, str, str]:
     tries, last = reconnections(clients, down, np.random.default_rng(SEED))
     busiest = np.histogram(last, np.arange(down, down + 1, 0.1))[0].max()
     refused = ((tries < down) & (tries >= 1)).sum() / (down - 1)
-    return number(float(refused)), number(float(busiest)), f"{number(float(last.max()) - down, 1)} s"
+    return number(float(refused), 0), number(int(busiest)), f"{number(float(last.max()) - down, 1)} s"
 
 
-def _dying() -> Table:
+def _failing() -> str:
     rows = []
     alive = np.ones(NODES, dtype=bool)
     alive[0] = False
     for size in (NODES, 50, 20, 10, 5, 2):
-        cells = ["all" if size == NODES else number(size)]
-        for way in (_numbered, _random):
+        cells = [_name(size)]
+        for way in TWO_WAYS.values():
             subsets = way(1_000, size)
             before, after = shares(subsets, NODES), shares(subsets, NODES, alive)
             more = (after[alive] / before[alive] - 1).max()
-            cells += [number(float(connections(subsets, NODES)[0])), percent(float(more), 1)]
+            cells += [number(int(connections(subsets, NODES)[0])), percent(float(more), 1)]
         rows.append(cells)
     head = ["subset", "numbered: lose a connection", "most more for a node", "random: lose one", "most more for a node"]
-    return Table("dying", head, rows)
+    return table(head, rows)
 
 
-def _fleet(use: float, subsets: Ints, seed: int = SEED) -> Fleet:
-    return Fleet(use, len(subsets), nodes(NODES), subsets, requests=400_000, seed=seed)
+def _waited(use: float, subsets: Ints) -> Floats:
+    fleet = Fleet(use, len(subsets), nodes(NODES), subsets, requests=400_000, seed=SEED)
+    return simulate(fleet, Policy.ROUND_ROBIN)
 
 
-def _waits() -> Table:
+def _waits() -> str:
     rows = []
-    for use in (0.6, 0.8):
-        for size in (5, 10, 20, 50, NODES):
-            cells = [percent(use), "all" if size == NODES else number(size)]
-            for way in (_numbered, _random):
-                waited = simulate(_fleet(use, way(1_000, size)), Policy.ROUND_ROBIN)
-                cells += [milliseconds(float(waited.mean())), milliseconds(float(np.percentile(waited, 99)))]
-            rows.append(cells)
-    head = ["use", "subset", "numbered: mean wait, ms", "p99, ms", "random: mean wait, ms", "p99, ms"]
-    return Table("subset-waits", head, rows)
+    for use, size in product((0.6, 0.8), (5, 10, 20, 50, NODES)):
+        cells = [percent(use), _name(size)]
+        for way in TWO_WAYS.values():
+            waited = _waited(use, way(1_000, size))
+            cells += [milliseconds(float(waited.mean())), milliseconds(float(np.percentile(waited, 99)))]
+        rows.append(cells)
+    return table(["use", "subset", "numbered: mean wait, ms", "p99, ms", "random: mean wait, ms", "p99, ms"], rows)
 
 
-def _balance_chart() -> Chart:
-    sizes = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
-    lines = []
-    for clients in (100, 1_000):
-        for name, way in (("numbered", _numbered), ("random", _random)):
-            points = [(float(size), float(shares(way(clients, size), NODES).max() * NODES)) for size in sizes]
-            lines.append(Series(f"{clients:,} workers, {name}", points))
-    title = f"The busiest of {NODES} nodes, simulated"
-    return Chart("balance", title, Axis("nodes in a subset", log=True), Axis("its load over the mean", top=4.0), lines)
+def _balance_chart() -> LineChart:
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for clients, (name, way) in product((100, 1_000), TWO_WAYS.items()):
+        loads = {size: shares(way(clients, size), NODES) for size in (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)}
+        lines[f"{clients:,} workers, {name}"] = [(size, float(load.max() * NODES)) for size, load in loads.items()]
+    x, y = Axis("nodes in a subset", log=True), Axis("its load over the mean", top=4.0)
+    return LineChart("balance", f"The busiest of {NODES} nodes, simulated", x, y, lines)
 
 
-def _waits_chart() -> Chart:
-    lines = []
-    for use in (0.6, 0.8):
-        for name, way in (("numbered", _numbered), ("random", _random)):
-            points = []
-            for size in (2, 5, 10, 20, 50, 100, NODES):
-                waited = simulate(_fleet(use, way(1_000, size)), Policy.ROUND_ROBIN)
-                points.append((float(size), float(np.percentile(waited, 99)) * 1e3))
-            lines.append(Series(f"{percent(use)} use, {name}", points))
+def _waits_chart() -> LineChart:
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for use, (name, way) in product((0.6, 0.8), TWO_WAYS.items()):
+        waited = {size: _waited(use, way(1_000, size)) for size in (2, 5, 10, 20, 50, 100, NODES)}
+        p99s = {size: float(np.percentile(one, 99)) * 1e3 for size, one in waited.items()}
+        lines[f"{percent(use)} use, {name}"] = list(p99s.items())
     title = f"99 of 100 requests wait less: 1,000 workers in turn, {NODES} nodes, simulated"
-    return Chart("subset-waits", title, Axis("nodes in a subset", log=True), Axis("wait, ms", log=True), lines)
+    return LineChart("subset-waits", title, Axis("nodes in a subset", log=True), Axis("wait, ms", log=True), lines)

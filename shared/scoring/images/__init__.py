@@ -1,7 +1,7 @@
-"""Every photograph: from an uploaded file's bytes to what a service takes, an ordinary file or a float tensor.
+"""Image processing: from an uploaded file's bytes to a service's input, an ordinary image file or a float tensor.
 
-``forwardable`` only walks the headers, in some microseconds, on the event loop. ``to_file`` and ``to_tensor`` decode:
-call them in a thread. Pillow frees the interpreter lock while it decodes, resizes and encodes.
+``forwardable`` reads only headers, in a few microseconds, and runs on the event loop. ``to_file`` and ``to_tensor``
+decode: call them in a thread. Pillow releases the global interpreter lock while it decodes, resizes and encodes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ __all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_ten
 
 
 def __getattr__(name: str) -> Any:
-    """Bring in Pillow with the first picture that is decoded (PEP 562); some services never need it."""
+    """Import Pillow with the first image that is decoded (PEP 562); some services never need it."""
     if name not in {"normalise", "to_file", "to_tensor"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shared.scoring.images import outputs  # noqa: PLC0415 - see above

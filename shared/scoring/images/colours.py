@@ -1,4 +1,4 @@
-"""From whatever colours a picture has to RGB as a screen shows it: eight bits, sRGB, on white."""
+"""Converts the colours of an image to 8-bit sRGB on a white background."""
 
 import io
 from functools import cache
@@ -13,7 +13,7 @@ from shared.scoring.images import icc
 if TYPE_CHECKING:
     from PIL import ImageCms
 
-# The largest profiles in use, of printing presses, have about 3 MB.
+# The largest profiles in use, those of printing presses, have about 3 MB.
 _MAX_PROFILE = 4_000_000
 _SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}
 _WHITE = (255, 255, 255)
@@ -24,50 +24,50 @@ class _Convert(Protocol):
 
 
 class Colours:
-    """The conversion for one picture: ``flatten`` gives RGB, ``finish`` what a profile of RGB says of it.
+    """The colour conversion of one image: ``flatten`` returns RGB, ``finish`` applies an RGB profile.
 
-    They are two, since a profile's conversion is dear (15 ns a pixel) and can wait until the picture is smaller, while
-    transparency, palettes and inks cannot.
+    These are two steps, because the conversion from an RGB profile is expensive (15 ns per pixel) and can be applied to
+    the reduced image, whereas transparency, palettes and other colour spaces must be converted before it is reduced.
     """
 
     def __init__(self, image: Image.Image) -> None:
         profile = image.info.get("icc_profile") or b""
-        self._inks: _Convert | None = None
-        self._finish: _Convert | None = None
+        self._flatten_profile: _Convert | None = None
+        self._finish_profile: _Convert | None = None
         if image.mode == "LAB":
-            self._inks = _lab_to_srgb()
+            self._flatten_profile = _lab_to_srgb()
         elif isinstance(profile, bytes) and profile:
-            self._use(profile, image.mode)
+            self._set_profile(profile, image.mode)
 
     def flatten(self, image: Image.Image) -> Image.Image:
-        """A picture, or a band of one, as RGB of eight bits on white.
+        """Convert an image, or a band of one, to 8-bit RGB on a white background.
 
         Raises:
-            UnsupportedImage: its numbers have no defined white.
+            UnsupportedImage: its pixel values have no defined white level.
         """
         mode = image.mode
-        if self._inks is not None and mode in {"L", "CMYK", "LAB"} and "transparency" not in image.info:
-            return self._inks(image)
-        if mode.startswith("I;16"):  # Pillow would clip where the upper eight bits are meant
+        if self._flatten_profile is not None and mode in {"L", "CMYK", "LAB"} and "transparency" not in image.info:
+            return self._flatten_profile(image)
+        if mode.startswith("I;16"):  # Pillow would clip the values instead of using their upper eight bits
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if mode in {"I", "F"}:
-            raise UnsupportedImage("The pixels are numbers of 32 bits, of which none is defined to be white.")
+            raise UnsupportedImage("The pixels are 32-bit numbers, which have no defined white level.")
         if mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
             return _on_white(image.convert("RGBA"))
         return image if mode == "RGB" else image.convert("RGB")
 
     def finish(self, image: Image.Image) -> Image.Image:
-        """Convert the flattened picture from its profile to sRGB, where it has one that differs."""
-        return image if self._finish is None else self._finish(image)
+        """Convert the flattened image from its RGB profile to sRGB, if it has one that differs from sRGB."""
+        return image if self._finish_profile is None else self._finish_profile(image)
 
-    def _use(self, profile: bytes, mode: str) -> None:
+    def _set_profile(self, profile: bytes, mode: str) -> None:
         space = _SPACES.get(profile[16:20])
         if space is None or len(profile) > _MAX_PROFILE or icc.distance(profile).is_none:
             return
         if space == "RGB" and mode in {"RGB", "RGBA", "RGBa", "P", "PA", "YCbCr"}:
-            self._finish = _to_srgb(profile, "RGB")
+            self._finish_profile = _to_srgb(profile, "RGB")
         elif space == mode:
-            self._inks = _to_srgb(profile, mode)
+            self._flatten_profile = _to_srgb(profile, mode)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -77,7 +77,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(profile: bytes, mode: str) -> _Convert | None:
-    """The conversion from a profile; None where it is broken, since a photograph without it is better than none."""
+    """The conversion from a profile; None if the profile is invalid: the image is then scored without it."""
     from PIL import ImageCms  # noqa: PLC0415 - most photographs need none
 
     try:
@@ -95,7 +95,7 @@ def _lab_to_srgb() -> _Convert:
 def _transform(profile: "ImageCms.ImageCmsProfile", mode: str) -> _Convert:
     from PIL import ImageCms  # noqa: PLC0415 - as above
 
-    # Perceptual, the default, is what photographs are meant for; it is a no-op between two profiles of primaries.
+    # The default intent, perceptual, is the one for photographs; between two matrix profiles it has no effect.
     transform = ImageCms.buildTransform(profile, _srgb(), mode, "RGB")
 
     def convert(image: Image.Image) -> Image.Image:

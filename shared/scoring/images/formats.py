@@ -1,4 +1,4 @@
-"""Which format a file has, by the bytes that begin it: names and headers may lie."""
+"""Detects the format of an image file by its signature; file names and content types are not reliable."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from shared.errors import UnsupportedImage
 
 
 class Format(StrEnum):
-    """The formats that are read."""
+    """The supported formats."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -18,7 +18,7 @@ class Format(StrEnum):
     HEIF = "HEIF"
 
 
-_BEGINNINGS = (
+_SIGNATURES = (
     (b"\xff\xd8\xff", Format.JPEG),
     (b"\x89PNG\r\n\x1a\n", Format.PNG),
     (b"GIF87a", Format.GIF),
@@ -27,11 +27,11 @@ _BEGINNINGS = (
     (b"MM\x00*", Format.TIFF),
 )
 
-# "BM" alone begins many a text: the size of the header that follows tells the versions of the format apart.
+# Text may also start with "BM", so the size of the following header, which identifies the version, is checked too.
 _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
-# Brands of ISO/IEC 23008-12 (HEIF) and of AVIF. mif1 and msf1 say only that the file is built as HEIF demands, whatever
-# codec is within: the others among the compatible brands decide.
+# Brands of ISO/IEC 23008-12 (HEIF) and of AVIF. mif1 and msf1 only state that the file has the structure of HEIF, with
+# any codec: the other compatible brands then determine the format.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _ANY_CODEC = frozenset({b"mif1", b"msf1"})
@@ -42,10 +42,10 @@ def format_of(data: bytes) -> Format:
     """The format of an image file.
 
     Raises:
-        UnsupportedImage: the bytes begin no format that is read here.
+        UnsupportedImage: the file has no signature of a supported format.
     """
-    for beginning, name in _BEGINNINGS:
-        if data.startswith(beginning):
+    for signature, name in _SIGNATURES:
+        if data.startswith(signature):
             return name
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return Format.WEBP
@@ -53,7 +53,7 @@ def format_of(data: bytes) -> Format:
         return Format.BMP
     if data[4:8] == b"ftyp":
         return _by_brands(data)
-    raise UnsupportedImage("The bytes do not begin as an image file of a known format does.")
+    raise UnsupportedImage("The file does not start with the signature of a supported image format.")
 
 
 def _by_brands(data: bytes) -> Format:
@@ -65,4 +65,4 @@ def _by_brands(data: bytes) -> Format:
         return Format.AVIF
     if brands & (_HEIC_BRANDS | _ANY_CODEC):
         return Format.HEIF
-    raise UnsupportedImage("The file is built like a film (ISO media), and holds no HEIF or AVIF picture.")
+    raise UnsupportedImage("The file is an ISO media container without a HEIF or AVIF image.")

@@ -1,4 +1,4 @@
-"""Whether a service that decodes for itself can have the file as it came."""
+"""Decides whether a file is forwarded unchanged to a service that decodes images itself."""
 
 from shared.scoring.images import jpeg, png
 from shared.scoring.images.formats import Format, format_of
@@ -8,13 +8,13 @@ _READERS = {Format.JPEG: jpeg.read, Format.PNG: png.read}
 
 
 def forwardable(data: bytes, max_pixels: int, max_bytes: int) -> bool:
-    """Whether the file is a JPEG or PNG that shows the same in every decoder, and not longer than ``max_bytes``.
+    """Whether the file is a JPEG or PNG that every decoder renders alike, and not longer than ``max_bytes``.
 
-    Takes some ten microseconds, since no pixel is decoded: the picture may still be broken behind a sound header.
-    Not so: what lies on its side, has transparency, more than eight bits, CMYK, or a profile far from sRGB.
+    Takes about ten microseconds, because no pixel is decoded: the image data behind a valid header may be damaged.
+    Not forwardable: rotated images, transparency, more than eight bits, CMYK, profiles far from sRGB.
 
     Raises:
-        UnsupportedImage: not a format that is read here.
+        UnsupportedImage: not a supported format.
         DamagedImage: the header cannot be read.
         ImageTooLarge: more than ``max_pixels``.
     """

@@ -1,16 +1,16 @@
-"""What a file's header says of its picture, read without decoding it."""
+"""The result of reading a file's header without decoding its pixels."""
 
 from typing import NamedTuple
 
 from shared.errors import ImageTooLarge
 
-# A picture longer than this is cut to its centre before anything is made of it: models look at the centre alone, and a
-# strip of one pixel by 65,535 would be blown up to gigabytes where its short side is resized to hundreds.
+# An image with a larger ratio of its sides is cropped to its centre first: models use only the centre, and resizing the
+# short side of a strip of 1 x 65,535 pixels to hundreds of pixels would take gigabytes.
 MAX_ASPECT = 8
 
 
 class Header(NamedTuple):
-    """Size in pixels as stored; ``plain``: any decoder of JPEG and PNG shows it right, upright and in its colours."""
+    """Stored size in pixels; ``plain``: every JPEG or PNG decoder renders the image upright and in its true colours."""
 
     width: int
     height: int
@@ -18,7 +18,7 @@ class Header(NamedTuple):
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuse too large a picture.
+    """Reject an image that is too large.
 
     Raises:
         ImageTooLarge: more than ``max_pixels``.

@@ -1,10 +1,11 @@
-"""How far an ICC profile is from sRGB, read from its tags alone (ICC.1:2010): is a conversion worth its price?
+"""The difference between an ICC profile and sRGB, computed from the profile's tags (ICC.1:2010).
 
-What was found on nine photographs with the local model, whose answers are probabilities. Ignoring a profile moves one
-of them by up to 0.07 (Display P3), 0.09 (Adobe RGB), 0.15 (ProPhoto RGB) or 0.33 (sRGB's primaries, a linear curve); a
-conversion leaves 0.01, 0.01, 0.05 and 0.03 of that. Saving the same photographs as JPEG of quality 75 moves it by up to
-0.09. So a file that could be forwarded is converted, and thus re-encoded, only for a profile that does more harm than
-that; a picture that is decoded here anyway is always converted.
+It decides whether a conversion is worth its cost. Measured on nine photographs with the local model, whose outputs are
+probabilities: ignoring a profile changes a probability by up to 0.07 (Display P3), 0.09 (Adobe RGB), 0.15 (ProPhoto
+RGB) or 0.33 (sRGB's primaries with a linear curve); after a conversion, the change is 0.01, 0.01, 0.05 and 0.03. Saving
+the same photographs as JPEG with quality 75 changes it by up to 0.09. Therefore a file that could be forwarded is
+converted, and thus encoded again, only if its profile changes more than that; an image that is decoded anyway is always
+converted.
 """
 
 import struct
@@ -13,19 +14,19 @@ from typing import NamedTuple
 
 
 class Distance(NamedTuple):
-    """The largest difference from sRGB: of the primaries' XYZ (at D50), and of the light at half the signal."""
+    """The largest difference from sRGB: of the primaries' XYZ (at D50), and of the tone curve at one half."""
 
     primaries: float
     curve: float
 
     @property
     def is_none(self) -> bool:
-        """Whether it is sRGB, whoever wrote it down and however it was rounded."""
+        """Whether the profile is sRGB, up to rounding."""
         return self.primaries < 0.01 and self.curve < 0.01
 
     @property
     def is_small(self) -> bool:
-        """Whether ignoring the profile harms the labels no more than an ordinary JPEG does: P3 and Adobe RGB."""
+        """Whether ignoring the profile changes scores no more than ordinary JPEG compression: P3 and Adobe RGB."""
         return self.primaries < 0.2 and self.curve < 0.05
 
 
@@ -38,21 +39,21 @@ _MAX_TAGS = 100
 
 
 def distance(profile: bytes) -> Distance:
-    """Compare a profile with sRGB; ``UNKNOWN``, which is far, where it is not described by primaries and curves."""
+    """Compare a profile with sRGB; ``UNKNOWN`` (a large distance) if it is not defined by primaries and tone curves."""
     try:
         return _distance(profile)
     except struct.error:
         return UNKNOWN
 
 
-def inflate(packed: bytes, limit: int = 65_536) -> bytes:
-    """A profile as PNG packs it; empty where it is broken or longer than ``limit``, as no simple profile is."""
-    unpacker = zlib.decompressobj()
+def inflate(compressed: bytes, limit: int = 65_536) -> bytes:
+    """Decompress a PNG's profile; empty if it is invalid or longer than ``limit``, which no matrix profile is."""
+    decompressor = zlib.decompressobj()
     try:
-        profile = unpacker.decompress(packed, limit)
+        profile = decompressor.decompress(compressed, limit)
     except zlib.error:
         return b""
-    return b"" if unpacker.unconsumed_tail else profile
+    return b"" if decompressor.unconsumed_tail else profile
 
 
 def _distance(profile: bytes) -> Distance:
@@ -75,15 +76,15 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
     return {name: profile[start : start + size] for name, start, size in entries}
 
 
-def _primary_distance(tag: bytes, wanted: tuple[float, float, float]) -> float:
-    found: tuple[int, ...] = struct.unpack_from(">3i", tag, 8)
-    return max(abs(value / 65536 - goal) for value, goal in zip(found, wanted, strict=True))
+def _primary_distance(tag: bytes, reference: tuple[float, float, float]) -> float:
+    values: tuple[int, ...] = struct.unpack_from(">3i", tag, 8)
+    return max(abs(value / 65536 - expected) for value, expected in zip(values, reference, strict=True))
 
 
 def _at_half(tag: bytes) -> float:
-    """The value of a tone curve at one half: ``curv`` is a gamma or a table, ``para`` a formula."""
+    """The value of a tone curve at one half: ``curv`` is a gamma or a table, ``para`` a parametric function."""
     if tag[:4] == b"para":
-        return _formula_at_half(tag)
+        return _parametric_at_half(tag)
     if tag[:4] != b"curv":
         return 2.0
     (count,) = struct.unpack_from(">I", tag, 8)
@@ -95,7 +96,7 @@ def _at_half(tag: bytes) -> float:
     return float(low + high) / 2 / 65535
 
 
-def _formula_at_half(tag: bytes) -> float:
+def _parametric_at_half(tag: bytes) -> float:
     (kind,) = struct.unpack_from(">H", tag, 8)
     gamma, a, b, c = 1.0, 1.0, 0.0, 0.0
     if kind == 0:

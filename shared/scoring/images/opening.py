@@ -1,7 +1,7 @@
-"""Opens an image file with the one decoder that its content asks for, within limits.
+"""Opens an image file with the decoder of its format, within limits.
 
-Each decoder is imported when the first file of its format comes. Pillow's own detection is not asked: it would import
-every decoder it has, and warn about each that does not fit.
+Each decoder is imported with the first file of its format. Pillow's own detection is not used: it would import all of
+its decoders, and warn about each that does not match.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from shared.scoring.images import jpeg, png, tiff
 from shared.scoring.images.formats import Format
 from shared.scoring.images.header import check_pixels
 
-# The gateway's own limit (MAX_IMAGE_PIXELS) is checked before anything is decoded; Pillow's would only warn.
+# The gateway's own limit (MAX_IMAGE_PIXELS) is checked before decoding; Pillow's would only warn.
 Image.MAX_IMAGE_PIXELS = None
 
 _DECODERS = {
@@ -28,35 +28,35 @@ _DECODERS = {
     Format.TIFF: ("PIL.TiffImagePlugin", "TiffImageFile"),
     Format.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
 }
-# Where the orientation is left to whoever shows the picture. Pillow itself turns TIFF; GIF and BMP have none. AVIF's
-# own (irot, imir) comes from Pillow as if it were EXIF's; libheif follows HEIF's own, and opening settles the rest.
-_TURNED_BY_EXIF = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.HEIF})
-# The properties by which HEIF itself turns a picture stand near the file's beginning.
-_HEIF_TURNS = (b"irot", b"imir")
-_HEIF_PROPERTIES = 1_000_000
+# Formats whose orientation the decoder does not apply. Pillow applies that of TIFF; GIF and BMP have none. Pillow
+# returns AVIF's properties (irot, imir) as EXIF; libheif applies HEIF's, see :func:`_open_heif`.
+_ORIENTED_BY_EXIF = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.HEIF})
+# HEIF's properties for rotation and mirroring, and the part of the file in which they are searched.
+_HEIF_TRANSFORMS = (b"irot", b"imir")
+_HEIF_SEARCH_BYTES = 1_000_000
 
-# Run-length coded BMP is decoded in Python: a second for ten million pixels, however short the file.
+# Run-length encoded BMP is decoded in Python: a second for ten million pixels, however short the file.
 _MAX_RUN_LENGTH_PIXELS = 4_000_000
 _RUN_LENGTH = frozenset({1, 2})  # BI_RLE8, BI_RLE4
 
 
 class _Jpeg(JpegImageFile):
-    """Leaves the metadata alone: Pillow would read all of it while opening, for the dots per inch."""
+    """Does not parse EXIF: Pillow would read all of it on opening, to find the resolution in dots per inch."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
 @contextmanager
-def blaming(detail: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into the file's fault.
+def decoder_errors(detail: str) -> Iterator[None]:
+    """Convert any exception of a decoder to ``DamagedImage``.
 
-    Decoders meet damage with nearly every exception there is (OSError, SyntaxError, ValueError, EOFError, IndexError,
+    For damaged files, decoders raise almost any exception (OSError, SyntaxError, ValueError, EOFError, IndexError,
     KeyError, TypeError, struct.error, OverflowError, ZeroDivisionError, RuntimeError, MemoryError for an impossible
-    size, ...), so that a list of them would always lack one. Only calls into a decoder belong inside.
+    size, ...), so a list of them would be incomplete. Only calls into a decoder belong in this context.
 
     Raises:
-        DamagedImage: for anything but the gateway's own errors.
+        DamagedImage: for everything but the gateway's own errors.
     """
     try:
         yield
@@ -67,29 +67,29 @@ def blaming(detail: str) -> Iterator[None]:
 
 
 def opened(data: bytes, kind: Format, max_pixels: int) -> Image.Image:
-    """The picture, its header read and its size checked; not yet decoded.
+    """The image, with its header read and its size checked, but not yet decoded.
 
     Raises:
-        UnsupportedImage: the format's decoder is missing, or the file is of a rare kind.
+        UnsupportedImage: the format's decoder is missing, or the file uses an unsupported variant of the format.
         DamagedImage: the header cannot be read.
         ImageTooLarge: more than ``max_pixels``.
     """
     _check_header(data, kind, max_pixels)
-    open_it = _open_heif if kind is Format.HEIF else _open_by_pillow
-    with blaming(f"The file begins as {kind}, but its header cannot be read."):
-        image = open_it(data, kind, max_pixels)
+    open_file = _open_heif if kind is Format.HEIF else _open_with_pillow
+    with decoder_errors(f"The file has a {kind} signature, but its header cannot be read."):
+        image = open_file(data, kind, max_pixels)
     check_pixels(*image.size, max_pixels)
     return image
 
 
 def orientation(image: Image.Image, kind: Format) -> int:
-    """How a decoded picture still lies: 1 to 8, as in EXIF."""
-    exif = image.info.get("exif") if kind in _TURNED_BY_EXIF else None
+    """The orientation that is still to be applied to a decoded image: 1 to 8, as in EXIF."""
+    exif = image.info.get("exif") if kind in _ORIENTED_BY_EXIF else None
     return tiff.orientation(exif) if isinstance(exif, bytes) else 1
 
 
 def _check_header(data: bytes, kind: Format, max_pixels: int) -> None:
-    """What must be known before a decoder sees the file, since it would already spend memory or time on opening it."""
+    """Check the size before opening, where the decoder would already use memory or time for opening the file."""
     if kind is Format.JPEG:
         jpeg_header = jpeg.read(data)
         check_pixels(jpeg_header.width, jpeg_header.height, max_pixels)
@@ -101,7 +101,7 @@ def _check_header(data: bytes, kind: Format, max_pixels: int) -> None:
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """Width and height (RFC 9649, sections 2.5 to 2.7): opening already sets aside memory for two whole frames."""
+    """Width and height (RFC 9649, sections 2.5 to 2.7): opening already allocates memory for two frames."""
     chunk = data[12:16]
     if chunk == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -112,7 +112,7 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _open_by_pillow(data: bytes, kind: Format, max_pixels: int) -> Image.Image:
+def _open_with_pillow(data: bytes, kind: Format, max_pixels: int) -> Image.Image:
     if kind is Format.JPEG:
         return _Jpeg(io.BytesIO(data))
     module, name = _DECODERS[kind]
@@ -127,28 +127,29 @@ def _check_run_length(image: Image.Image, max_pixels: int) -> None:
     check_pixels(*image.size, max_pixels)
     if image.width * image.height > _MAX_RUN_LENGTH_PIXELS:
         raise UnsupportedImage(
-            f"A run-length coded BMP of {image.width} x {image.height} pixels; {_MAX_RUN_LENGTH_PIXELS} are read."
+            f"The run-length encoded BMP has {image.width} x {image.height} pixels;"
+            f" {_MAX_RUN_LENGTH_PIXELS} are allowed."
         )
 
 
 def _open_heif(data: bytes, kind: Format, max_pixels: int) -> Image.Image:
-    """The primary picture; libheif refuses one that is larger than its header says.
+    """Open the primary image; libheif rejects one that is larger than its header states.
 
-    HEIF has properties for its orientation, which libheif follows, and phones repeat it in EXIF, where it is not to be
-    followed again (ISO/IEC 23008-12, annex A). Only converters that know no better write it in EXIF alone.
+    HEIF has properties for the orientation, which libheif applies. Phones repeat it in EXIF, which must then be ignored
+    (ISO/IEC 23008-12, annex A). Some converters, against the standard, write it only in EXIF, which is then applied.
     """
     try:
-        import pillow_heif  # noqa: PLC0415 - 90 ms that only phones' HEIC photographs are worth
+        import pillow_heif  # noqa: PLC0415 - takes 90 ms, and only HEIC photographs need it
 
         file = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
-    except ImportError as error:  # on the first use, where its compiled part does not load
+    except ImportError as error:  # open_heif() raises it if the extension module cannot be loaded
         raise UnsupportedImage(
-            f"{kind} is not read here, since the gateway's package pillow-heif is missing or does not load."
+            f"{kind} is not supported: the gateway's package pillow-heif is missing or cannot be loaded."
         ) from error
     width, height = file.size
     check_pixels(width, height, max_pixels)
     image = file.to_pillow()
-    image.info["exif"] = file.info.get("exif")  # to_pillow() makes it say "upright"
-    if any(data.find(name, 0, _HEIF_PROPERTIES) >= 0 for name in _HEIF_TURNS):
+    image.info["exif"] = file.info.get("exif")  # to_pillow() sets its orientation to 1
+    if any(data.find(name, 0, _HEIF_SEARCH_BYTES) >= 0 for name in _HEIF_TRANSFORMS):
         del image.info["exif"]
     return image

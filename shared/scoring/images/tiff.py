@@ -1,15 +1,15 @@
-"""The orientation in EXIF metadata, read without trusting it: a few bytes of a TIFF structure."""
+"""Reads the orientation from EXIF metadata, a TIFF structure, with bounds checks and limits."""
 
 import struct
 
 _ORIENTATION = 0x0112
 _SHORT = 3
-# An image's first directory holds some dozens of entries; what comes behind more is not looked for.
+# An image's first directory has some dozens of entries; entries beyond this limit are ignored.
 _MAX_ENTRIES = 512
 
 
 def orientation(exif: bytes) -> int:
-    """How the picture lies, from 1 (upright) to 8 (EXIF 2.3, tag 274); 1 where the metadata is missing or broken.
+    """The orientation from 1 (upright) to 8 (EXIF 2.3, tag 274); 1 if the metadata is missing or invalid.
 
     ``exif`` is the TIFF structure, with or without ``Exif`` and two zero bytes before it.
     """

@@ -13,7 +13,7 @@ from scoring_client.options import Options, parse
 from scoring_client.results import ALL_SCORED, SOME_FAILED, USAGE, Stop, printable
 from scoring_client.session import Session
 
-# What a shell adds to a signal's number.
+# The exit code of a program ended by a signal is this plus the signal's number, by the convention of shells.
 _SIGNALLED = 128
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,55 +22,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code.
 
     Raises:
-        SystemExit: the command line makes no sense, or asks for help.
+        SystemExit: the command line is invalid, or asks for help.
     """
     for stream in (sys.stdout, sys.stderr):
-        _forgive(stream)
+        _escape_unencodable(stream)
     options = parse(arguments)
     try:
-        # Before the event loop, which could not be left while a thread waits for somebody to type.
+        # Before the event loop, which could not end while a thread waits for input.
         stdin = sys.stdin.buffer.read(MAX_BYTES + 1) if STDIN in options.paths else b""
         return asyncio.run(_run(Session(options, stdin)))
     except Stop as stop:
-        return _said(str(stop), stop.code)
+        return _report(str(stop), stop.code)
     except BrokenPipeError:
-        # Whoever read the results has gone; Python would complain once more when it closes stdout.
+        # The reader of the results has ended; Python would report that again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except OSError as error:
-        return _said(f"the results cannot be written: {error.strerror or error}", SOME_FAILED)
+        return _report(f"the results cannot be written: {error.strerror or error}", SOME_FAILED)
     except KeyboardInterrupt:
-        return _said("interrupted", _SIGNALLED + signal.SIGINT)
+        return _report("interrupted", _SIGNALLED + signal.SIGINT)
 
 
 async def _run(session: Session) -> int:
     options, counts = session.options, session.counts
-    received = _listen()
+    received = _handle_signals()
     try:
         await session.run()
     except Stop:
         if counts.scored:
-            _say(f"{counts.summary}, and then:")
+            _write(f"{counts.summary}, and then:")
         raise
     except asyncio.CancelledError:
-        more = f"; go on with --resume --out {options.out}" if options.output == "jsonl" and options.out else ""
+        more = f"; continue with --resume --out {options.out}" if options.output == "jsonl" and options.out else ""
         number = received[0] if received else signal.SIGINT
-        return _said(f"interrupted: {counts.summary}{more}", _SIGNALLED + number)
+        return _report(f"interrupted: {counts.summary}{more}", _SIGNALLED + number)
     finally:
-        _unlisten()
+        _restore_signals()
     if not counts.scored + counts.failed + counts.skipped:
-        return _said("no image is there: a folder's are known by their suffixes, such as .jpg and .png", USAGE)
-    if _is_worth_a_summary(options, counts.failed):
-        _say(counts.summary)
+        return _report("no image was found: in folders, images are found by suffix, such as .jpg and .png", USAGE)
+    if _has_summary(options, counts.failed):
+        _write(counts.summary)
     return SOME_FAILED if counts.failed else ALL_SCORED
 
 
-def _is_worth_a_summary(options: Options, failed: int) -> bool:
+def _has_summary(options: Options, failed: int) -> bool:
     return not options.quiet and bool(failed or options.out or len(options.paths) > 1)
 
 
-def _listen() -> list[int]:
-    """End the run at its next pause when a signal asks for it; the signal's number is then in the list.
+def _handle_signals() -> list[int]:
+    """Cancel the run when a signal arrives; the signal's number is then in the list.
 
     A second signal ends the program at once.
     """
@@ -79,35 +79,35 @@ def _listen() -> list[int]:
 
     def end(number: int) -> None:
         received.append(number)
-        _unlisten()
+        _restore_signals()
         if task:
             task.cancel()
 
-    # Windows has no such handlers, and only the main thread may have them: there asyncio ends the run at Ctrl-C.
+    # Windows has no such handlers, and other threads must not have any: there asyncio cancels the run at Ctrl-C.
     with suppress(NotImplementedError, RuntimeError, ValueError):
         for number in _SIGNALS:
             loop.add_signal_handler(number, end, number)
     return received
 
 
-def _unlisten() -> None:
+def _restore_signals() -> None:
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError, RuntimeError, ValueError):
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
 
-def _said(message: str, code: int) -> int:
-    _say(message)
+def _report(message: str, code: int) -> int:
+    _write(message)
     return code
 
 
-def _say(message: str) -> None:
+def _write(message: str) -> None:
     sys.stderr.write(f"scoring-client: {printable(message)}\n")
 
 
-def _forgive(stream: TextIO) -> None:
-    """Let a terminal that has no sign for a letter show another, instead of ending the program."""
+def _escape_unencodable(stream: TextIO) -> None:
+    """Escape characters that the terminal's encoding lacks, instead of failing at them."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""The gateway over HTTP: one image a request, sent again where the gateway says that this helps."""
+"""The gateway over HTTP: one image per request, sent again if the gateway asks for that."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from urllib.parse import quote
 
 import httpx
 
-from scoring_client import __version__, answers
+from scoring_client import __version__, responses
 from scoring_client.results import UNREACHABLE, Json, Problem, Stop
-from scoring_client.waiting import Waiting
+from scoring_client.retries import Retries
 
-# The gateway's own deadline passes first, so that its account of the delay arrives; in seconds.
+# In seconds: the gateway's own deadline passes first, so that its explanation of the delay arrives.
 _MARGIN = 5.0
 _CONNECT_SECONDS = 10.0
 
-# A proxy has no way to what runs on this machine.
-_DIRECT = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+# A proxy cannot reach this machine.
+_WITHOUT_PROXY = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
-_BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.CloseError)
+_LOST = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.CloseError)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how images are scored. ``timeout`` and ``max_wait`` (for all pauses of one image) are in seconds."""
+    """Where and how images are scored. ``timeout`` and ``max_wait`` (all pauses of one image) are in seconds."""
 
     url: str
     key: str = ""
@@ -40,7 +40,7 @@ class Target:
 
 
 class NotScored(Exception):
-    """One image was not scored; ``problem`` says why."""
+    """One image was not scored; ``problem`` is the reason."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.sentence)
@@ -48,19 +48,19 @@ class NotScored(Exception):
 
 
 class Gateway:
-    """A client of the gateway, for one event loop; close it by leaving its ``async with``."""
+    """A client of the gateway, for one event loop; used as an async context manager."""
 
-    # _reached  whether the gateway ever answered: until then a failed connection is a wrong address
+    # _reached  whether the gateway ever responded: until then a failed connection means a wrong address
 
-    def __init__(self, target: Target, waiting: Callable[[float], Waiting] = Waiting) -> None:
+    def __init__(self, target: Target, retries: Callable[[float], Retries] = Retries) -> None:
         self._target = target
-        self._waiting = waiting
+        self._retries = retries
         self._reached = False
         self._address = _address(target)
         limits = httpx.Limits(max_connections=target.concurrency, max_keepalive_connections=target.concurrency)
         timeout = httpx.Timeout(target.timeout + _MARGIN, connect=_CONNECT_SECONDS)
         self._client = httpx.AsyncClient(
-            limits=limits, timeout=timeout, headers=_headers(target), mounts=dict.fromkeys(_DIRECT)
+            limits=limits, timeout=timeout, headers=_headers(target), mounts=dict.fromkeys(_WITHOUT_PROXY)
         )
 
     async def score(self, image: bytes) -> Json:
@@ -70,29 +70,30 @@ class Gateway:
             NotScored: this image could not be scored.
             Stop: no other could be either.
         """
-        waiting = self._waiting(self._target.max_wait)
+        retries = self._retries(self._target.max_wait)
         while True:
-            outcome = await self._attempt(image, waiting)
+            outcome = await self._attempt(image, retries)
             if not isinstance(outcome, float):
                 return outcome
             await asyncio.sleep(outcome)
 
-    async def _attempt(self, image: bytes, waiting: Waiting) -> Json | float:
-        """The answer, or the seconds until the next try."""
+    async def _attempt(self, image: bytes, retries: Retries) -> Json | float:
+        """The answer, or the seconds until the next attempt."""
         try:
             response = await asyncio.wait_for(self._post(image), self._target.timeout + _MARGIN)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return self._pause_before_reconnecting(waiting, error)
-        except _BROKEN:
-            return _or_not(waiting.pause_after_break(), _BREAKS)
+            return self._pause_before_reconnecting(retries, error)
+        except _LOST:
+            return _pause_or_fail(retries.pause_after_lost_connection(), _LOST_CONNECTION)
         except (httpx.TimeoutException, asyncio.TimeoutError):
             raise NotScored(self._late()) from None
         except httpx.HTTPError as error:
             raise NotScored(Problem("The request failed", f"{type(error).__name__}.")) from None
         self._reached = True
-        answer = answers.read(response.status_code, response.headers, response.content, with_key=bool(self._target.key))
-        if isinstance(answer, answers.Refused):
-            return _or_not(waiting.pause(answer.retry_after) if answer.later else None, answer.problem)
+        with_key = bool(self._target.key)
+        answer = responses.read(response.status_code, response.headers, response.content, with_key=with_key)
+        if isinstance(answer, responses.Refused):
+            return _pause_or_fail(retries.pause(answer.retry_after) if answer.retry else None, answer.problem)
         return answer
 
     async def __aenter__(self) -> "Gateway":
@@ -104,32 +105,32 @@ class Gateway:
         await self._client.aclose()
 
     async def _post(self, image: bytes) -> httpx.Response:
-        # What the bytes are is for the gateway to find out; bytes, not a stream, so that their length is sent.
+        # The gateway detects the image format. Bytes, not a stream, so that a Content-Length is sent.
         return await self._client.post(
             self._address, content=image, headers={"Content-Type": "application/octet-stream"}
         )
 
-    def _pause_before_reconnecting(self, waiting: Waiting, error: httpx.TransportError) -> float:
-        """Seconds, where a gateway that answered before may only be restarting.
+    def _pause_before_reconnecting(self, retries: Retries, error: httpx.TransportError) -> float:
+        """Seconds until the next attempt: a gateway that responded before may be restarting.
 
         Raises:
-            Stop: it never answered, or stays away.
+            Stop: it never responded, or cannot be reached for too long.
         """
-        pause = waiting.pause(None) if self._reached else None
+        pause = retries.pause(None) if self._reached else None
         if pause is None:
             raise Stop(_unreachable(self._target.url, error), UNREACHABLE) from error
         return pause
 
     def _late(self) -> Problem:
         detail = f"No answer came within {self._target.timeout:g} seconds."
-        return Problem("The gateway did not answer in time", detail, "Allow more by --timeout, or lower --concurrency.")
+        return Problem("The gateway did not answer in time", detail, "Raise --timeout, or lower --concurrency.")
 
 
-_BREAKS = Problem("The connection to the gateway broke", "It broke each time that the image was sent.")
+_LOST_CONNECTION = Problem("The connection to the gateway was lost", "It was lost at every attempt to send the image.")
 
 
-def _or_not(pause: float | None, problem: Problem) -> float:
-    """The seconds until another try, where there is to be one.
+def _pause_or_fail(pause: float | None, problem: Problem) -> float:
+    """The seconds until the next attempt.
 
     Raises:
         NotScored: there is none.
@@ -156,9 +157,9 @@ def _headers(target: Target) -> dict[str, str]:
 
 
 def _unreachable(url: str, error: httpx.TransportError) -> str:
-    words = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in words:
-        return f"the certificate of {url} is not trusted: name its authority's file in SSL_CERT_FILE, or correct --url"
-    if "WRONG_VERSION_NUMBER" in words or "record layer failure" in words:
-        return f"{url} does not speak TLS: use http://, or correct the port"
-    return f"no gateway answers at {url}: check --url or SCORING_URL, and that the gateway runs"
+    message = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in message:
+        return f"the certificate of {url} is not trusted: set SSL_CERT_FILE to its authority's file, or correct --url"
+    if "WRONG_VERSION_NUMBER" in message or "record layer failure" in message:
+        return f"{url} does not use TLS: use http://, or correct the port"
+    return f"no gateway answers at {url}: check --url or SCORING_URL, and that the gateway is running"

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from scoring_client import __version__
 from scoring_client.files import STDIN
 from scoring_client.gateway import Target
-from scoring_client.output import FORMS
+from scoring_client.output import FORMATS
 
 URL = "http://localhost:7071"
 
@@ -17,16 +17,16 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 _EPILOG = """\
 environment:
-  SCORING_URL      the gateway, where --url is not given
-  SCORING_KEY      the function key, where --key is not given; other users of the machine can read a command line
-  SSL_CERT_FILE    the authority that issued the gateway's certificate, where it is no public one
+  SCORING_URL      the gateway, without --url
+  SCORING_KEY      the function key, without --key; other users of the machine can read a command line
+  SSL_CERT_FILE    the authority that issued the gateway's certificate, if it is not a public one
 
 exit codes:
   0  every image was scored
   1  some were not, or the results could not be written
-  2  the command line makes no sense
+  2  the command line is invalid
   3  the gateway cannot be reached, or refuses the key
-  130  interrupted; what was scored until then is written
+  130  interrupted; the results so far are written
 
 examples:
   scoring-client cat.jpg dog.jpg
@@ -37,7 +37,7 @@ examples:
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for. ``output`` is one of ``table``, ``jsonl`` and ``json``; ``out`` is empty for stdout."""
+    """The options of a run. ``output`` is one of ``table``, ``jsonl`` and ``json``; ``out`` is empty for stdout."""
 
     paths: tuple[str, ...]
     target: Target
@@ -56,7 +56,7 @@ class _Address:
 
 
 def parse(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Options:
-    """Read the command line; prints what is wrong and exits with 2 where it makes no sense."""
+    """Read the command line; if it is invalid, print the reason and exit with 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
     try:
@@ -77,17 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", help=f"the gateway (SCORING_URL, else {URL})")
     add("--key", help="its function key (SCORING_KEY)")
     add("--service", default="", help="the inference service (the gateway's default)")
-    add("--top", type=_count(0), metavar="N", help="so many labels an image (the gateway's 5); 0 gives all scores")
+    add("--top", type=_count(0), metavar="N", help="labels per image (the gateway's 5); 0 for all scores")
     add("--threshold", type=_fraction, metavar="P", help="only labels with at least this score, from 0 to 1")
-    add("--output", choices=FORMS, help="the form of the results (table; in a FILE: by its name, else jsonl)")
+    add("--output", choices=FORMATS, help="format of the results (table; for a FILE by its name, else jsonl)")
     add("--out", default="", metavar="FILE", help="write the results to this file")
-    add("--resume", action="store_true", help="go on with the FILE of an earlier run: skip what is scored in it")
+    add("--resume", action="store_true", help="continue the FILE of an earlier run: skip the images scored in it")
     add("--overwrite", action="store_true", help="replace the FILE")
     add("--concurrency", type=_count(1, 64), default=4, metavar="N", help="images at a time (%(default)s)")
-    add("--timeout", type=_seconds, default=30.0, metavar="S", help="seconds to wait for an answer (%(default)g)")
-    add(
-        "--max-wait", type=_seconds, default=60.0, metavar="S", help="seconds an image waits for its turn (%(default)g)"
-    )
+    add("--timeout", type=_seconds, default=30.0, metavar="S", help="seconds to wait for a response (%(default)g)")
+    add("--max-wait", type=_seconds, default=60.0, metavar="S", help="seconds of pauses per image (%(default)g)")
     add("--quiet", action="store_true", help="no progress, and no summary at the end")
     add("--version", action="version", version=f"scoring-client {__version__}")
     return parser
@@ -95,10 +93,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _options(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
     if given.paths.count(STDIN) > 1:
-        raise ValueError("- is named twice, and stdin holds one image")
-    output = given.output or _by_name(given.out)
+        raise ValueError("- is given twice, and stdin holds one image")
+    output = given.output or _format_of(given.out)
     if given.resume and (not given.out or output != "jsonl"):
-        raise ValueError("--resume needs --out FILE, with the form jsonl")
+        raise ValueError("--resume needs --out FILE, in the format jsonl")
     if given.resume and given.overwrite:
         raise ValueError("--resume and --overwrite contradict each other")
     address = _address(given.url or environ.get("SCORING_URL", "").strip() or URL)
@@ -124,30 +122,30 @@ def _options(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
     )
 
 
-def _by_name(file: str) -> str:
+def _format_of(file: str) -> str:
     if not file:
         return "table"
     return "json" if file.lower().endswith(".json") else "jsonl"
 
 
 def _address(text: str) -> _Address:
-    """The gateway behind an address, which may be the whole URL of a function as the Azure portal shows it.
+    """The gateway at a URL, which may be that of a function as the Azure portal shows it.
 
-    Such a one holds the function's key as ``code``, which goes into a header instead, and is never shown.
+    Such a URL holds the function's key as ``code``, which is sent in a header instead, and never shown.
 
     Raises:
-        ValueError: it is no URL of a gateway.
+        ValueError: it is not a URL of a gateway.
     """
     try:
         parts = urlsplit(text)
         host = parts.hostname
-        _ = parts.port  # raises when it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in {"http", "https"} or not host:
-        raise ValueError("the URL must be of the form https://HOST or http://HOST:PORT")
+        raise ValueError("the URL must have the form https://HOST or http://HOST:PORT")
     if parts.username or parts.password:
-        raise ValueError("the URL must hold no user name and no password")
+        raise ValueError("the URL must not contain a user name or a password")
     path, service = parts.path.rstrip("/"), ""
     if path.endswith("/score"):
         before, _, after = path.removesuffix("/score").rpartition("/api")
@@ -163,14 +161,14 @@ def _check_key(key: str, url: str) -> None:
         raise ValueError("the key must be printable ASCII without spaces")
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError("the key would travel unencrypted: use an https:// URL, or no key")
+        raise ValueError("the key would be sent unencrypted: use an https:// URL, or no key")
 
 
 def _count(least: int, most: int = 999_999) -> Callable[[str], int]:
     def count(text: str) -> int:
         value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return value
 
     return count
@@ -190,5 +188,5 @@ def _number(text: str, least: float, most: float) -> float:
     except ValueError:
         value = -1.0
     if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
     return value

@@ -1,4 +1,4 @@
-"""Where results go and in which form: a table for people, JSON lines or a JSON array for programs."""
+"""The formats of results: a table for people, JSON lines or a JSON array for programs."""
 
 import json
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from typing import Protocol
 
 from scoring_client.results import Failed, Json, Result, Scored, printable
 
-FORMS = ("table", "jsonl", "json")
+FORMATS = ("table", "jsonl", "json")
 
 Write = Callable[[str], object]
 
 _LABEL_WIDTH = 28
 
 
-class Form(Protocol):
-    """Writes results in one form, each as soon as it is there."""
+class Writer(Protocol):
+    """Writes results in one format, each as soon as it is available."""
 
     def write(self, result: Result) -> None: ...
 
@@ -22,26 +22,26 @@ class Form(Protocol):
 
 
 class Table:
-    """Columns of fixed widths, so that no row waits for another. Failures are told on stderr, not here."""
+    """Columns of fixed widths, so that no row waits for another. Failures are reported on stderr instead."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._begun = False
+        self._started = False
 
     def write(self, result: Result) -> None:
         if isinstance(result, Failed):
             return
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             self._write(_row("SCORE", "LABEL", "FILE"))
         self._write("".join(_rows(result)))
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Nothing remains to be written."""
 
 
 class Lines:
-    """JSON Lines: one object a line, a failure too."""
+    """JSON Lines: one object per line, for failures too."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -50,28 +50,28 @@ class Lines:
         self._write(f"{_json(result.record)}\n")
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Nothing remains to be written."""
 
 
 class Array:
-    """One JSON array, which is complete also when the run was cut short."""
+    """One JSON array, complete even if the run is interrupted."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._begun = False
+        self._started = False
 
     def write(self, result: Result) -> None:
-        self._write(f"{',' if self._begun else '['}\n{_json(result.record)}")
-        self._begun = True
+        self._write(f"{',' if self._started else '['}\n{_json(result.record)}")
+        self._started = True
 
     def close(self) -> None:
-        self._write("\n]\n" if self._begun else "[]\n")
+        self._write("\n]\n" if self._started else "[]\n")
 
 
-def form(name: str, write: Write) -> Form:
-    """The form of that name, one of ``FORMS``."""
-    forms: dict[str, Callable[[Write], Form]] = {"table": Table, "jsonl": Lines, "json": Array}
-    return forms[name](write)
+def writer(format_name: str, write: Write) -> Writer:
+    """A writer of the format, one of ``FORMATS``."""
+    writers: dict[str, Callable[[Write], Writer]] = {"table": Table, "jsonl": Lines, "json": Array}
+    return writers[format_name](write)
 
 
 def _rows(result: Scored) -> list[str]:
@@ -91,6 +91,6 @@ def _json(record: Json) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # The name of a file that is not UTF-8: escaped, it can be written, and read again as it was.
+        # A file name that is not UTF-8: escaped, it can be written, and read again unchanged.
         return json.dumps(record)
     return text

@@ -1,4 +1,4 @@
-"""Many images at a time, results in the order of the images, and never more in memory than are under way."""
+"""Scores many images concurrently, with results in the order of the images and a bounded number in memory."""
 
 import asyncio
 from collections import deque
@@ -8,9 +8,9 @@ from itertools import islice
 from scoring_client.files import Source
 from scoring_client.results import Result
 
-# So many images for each that is under way may be ahead of the first that is not finished.
+# How many images, per concurrent one, may be ahead of the first unfinished one.
 _AHEAD = 8
-# So many names are looked up in one go, in a thread: a folder may lie on a slow network.
+# How many names are looked up at a time, in a thread: a folder may be on a slow network.
 _BLOCK = 64
 
 Score = Callable[[Source], Awaitable[Result]]
@@ -18,14 +18,14 @@ Emit = Callable[[Result], None]
 
 
 async def stream(found: Iterator[Source]) -> AsyncIterator[Source]:
-    """What an iterator finds, without holding up the event loop."""
+    """The items of an iterator, without blocking the event loop."""
     while block := await asyncio.to_thread(lambda: list(islice(found, _BLOCK))):
         for source in block:
             yield source
 
 
 async def run(sources: AsyncIterator[Source], score: Score, emit: Emit, concurrency: int) -> None:
-    """Score what comes, ``concurrency`` at a time, and emit each result, also what is there when it is cut short.
+    """Score the sources, ``concurrency`` at a time, and emit each result; if cancelled, those that are finished too.
 
     Raises:
         Stop: as ``score`` raises it.
@@ -53,7 +53,7 @@ async def run(sources: AsyncIterator[Source], score: Score, emit: Emit, concurre
 
 
 async def _emit_first(tasks: deque[asyncio.Task[Result]], emit: Emit) -> None:
-    # Not awaited itself: being cancelled meanwhile would cancel it, and its result be lost.
+    # Not awaited itself: a cancellation would cancel it too, and lose its result.
     await asyncio.wait({tasks[0]})
     result = tasks[0].result()
     tasks.popleft()

@@ -1,4 +1,4 @@
-"""How far it is, for whoever sits at the terminal: on stderr, so that results can go elsewhere."""
+"""Progress on a terminal: on stderr, so that results can be redirected."""
 
 import sys
 import threading
@@ -8,12 +8,12 @@ from typing import Any
 
 from scoring_client.files import Source
 
-# The bar learns of so many more files at a time.
+# The total is updated after this many files.
 _STEP = 500
 
 
 class Silent:
-    """No bar: stderr is no terminal, or nobody wants one."""
+    """No bar: stderr is not a terminal, or --quiet was given."""
 
     def __enter__(self) -> "Silent":
         return self
@@ -21,10 +21,10 @@ class Silent:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is to be cleared away."""
+        """Nothing to remove."""
 
     def advance(self) -> None:
-        """One more image is done."""
+        """Count one more finished image."""
 
     def above(self, text: str, *, to_stdout: bool) -> None:
         """Write whole lines."""
@@ -34,13 +34,13 @@ class Silent:
 
 
 class Bar(Silent):
-    """A bar with the count of what is done and what was found; what else is written to the terminal goes above it.
+    """A bar with the numbers of finished and found images; other terminal output is written above it.
 
-    A second walk counts what there is to do, in a thread of its own; it keeps no names.
+    ``found`` is a second walk, which only counts, in a separate thread.
     """
 
     def __init__(self, found: Iterator[Source]) -> None:
-        # rich takes a tenth of a second to import, which only those pay who look at it.
+        # rich takes 0.1 s to import, which only runs with a bar need to pay.
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
@@ -49,7 +49,7 @@ class Bar(Silent):
         self._progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
         self._task = self._progress.add_task("scoring", total=None)
         self._found = found
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     def __enter__(self) -> "Bar":
         self._progress.start()
@@ -60,7 +60,7 @@ class Bar(Silent):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         self._progress.stop()
 
     def advance(self) -> None:
@@ -75,7 +75,7 @@ class Bar(Silent):
     def _count(self) -> None:
         count = 0
         for count, _ in enumerate(self._found, 1):
-            if self._over.is_set():
+            if self._stopped.is_set():
                 return
             if not count % _STEP:
                 self._progress.update(self._task, total=count)

@@ -1,5 +1,6 @@
-"""What becomes of an image: labels, or a problem; and what ends the whole run."""
+"""The outcome of an image, labels or a problem, and the exception that ends the whole run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,10 +9,16 @@ Json = dict[str, Any]
 # The exit codes of the command.
 ALL_SCORED, SOME_FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
+# Members of a problem document that locate an image in a form; here each request has one image, named on its own line.
+_LOCATION = {"file", "index"}
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Why an image was not scored, in the members of a problem document (RFC 9457); ``status`` 0: none came."""
+    """Why an image was not scored: the members of a problem document (RFC 9457).
+
+    ``status`` is 0 if no response arrived; ``members`` are the document's extension members, such as ``services``.
+    """
 
     title: str
     detail: str = ""
@@ -19,21 +26,24 @@ class Problem:
     type: str = ""
     status: int = 0
     request_id: str = ""
+    members: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
-        """One line: what it is, the cause, what to do."""
-        parts = [f"{self.title}:" if self.detail else f"{self.title}.", self.detail, self.remedy]
+        """One line: the title, the cause, the data members, what to do."""
+        data = [f"{name}: {_listed(value)}." for name, value in self.members.items() if name not in _LOCATION]
+        parts = [f"{self.title}:" if self.detail else f"{self.title}.", self.detail, *data, self.remedy]
         return " ".join(part for part in parts if part)
 
     @property
     def record(self) -> Json:
-        return {name: value for name, value in vars(self).items() if value}
+        own = {name: value for name, value in vars(self).items() if value and name != "members"}
+        return {**own, **self.members}
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An image with its labels; ``answer`` holds what the gateway says of it, ``labels`` among that."""
+    """An image with its labels; ``answer`` holds the gateway's members for it, ``labels`` among them."""
 
     file: str
     answer: Json = field(repr=False)
@@ -64,7 +74,7 @@ Result = Scored | Failed
 
 
 class Stop(Exception):
-    """Nothing more can be scored; the message is one line, and ``code`` what the command exits with."""
+    """Ends the run: no other image could be scored. The message is one line, ``code`` the command's exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -72,5 +82,9 @@ class Stop(Exception):
 
 
 def printable(text: str) -> str:
-    """A text of others, made harmless for a terminal: without control characters and escape sequences."""
+    """A text from elsewhere, made safe for a terminal: without control characters and escape sequences."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

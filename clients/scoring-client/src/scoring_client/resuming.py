@@ -1,4 +1,4 @@
-"""Going on with the output of an earlier run."""
+"""Continuing the output of an earlier run."""
 
 import json
 import os
@@ -8,13 +8,13 @@ from scoring_client.results import USAGE, Stop
 
 
 def resume(file: BinaryIO, service: str) -> set[str]:
-    """The files that are scored already, by the JSON lines of an earlier run; ``file`` is then ready for more.
+    """The files already scored, by the JSON lines of an earlier run; ``file`` is then positioned at its end.
 
-    A last line that was cut short is removed. A file that failed is not done; where a service is named, nor is one that
+    An incomplete last line is removed. Files that failed are not included; nor, if a service is given, are files that
     another service scored.
 
     Raises:
-        Stop: a line is none of this program's.
+        Stop: a line was not written by this program.
     """
     done: set[str] = set()
     end = 0
@@ -36,15 +36,15 @@ def _done(line: bytes, number: int, service: str) -> set[str]:
         scored = "labels" in record
         by = record.get("service")
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise Stop(f"line {number} of the output is none of this program's: name another by --out", USAGE) from None
+        raise Stop(f"line {number} of the output is not this program's: give another file to --out", USAGE) from None
     return {name} if scored and isinstance(name, str) and (not service or by == service) else set()
 
 
 def open_output(path: str, *, resuming: bool, overwrite: bool) -> BinaryIO:
-    """Open the output, unbuffered, so that what is written is kept however the program ends.
+    """Open the output, unbuffered, so that nothing written is lost however the program ends.
 
     Raises:
-        Stop: it is there and nobody said what to do with it, or it cannot be written.
+        Stop: it exists and neither option was given, or it cannot be written.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
     if overwrite:
@@ -54,6 +54,6 @@ def open_output(path: str, *, resuming: bool, overwrite: bool) -> BinaryIO:
     try:
         return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
     except FileExistsError:
-        raise Stop(f"{path} is there already: --resume goes on with it, --overwrite replaces it", USAGE) from None
+        raise Stop(f"{path} exists already: --resume continues it, --overwrite replaces it", USAGE) from None
     except OSError as error:
         raise Stop(f"cannot write {path}: {error.strerror}", USAGE) from None

@@ -1,4 +1,4 @@
-"""One run of the command: from the named files to the written results."""
+"""One run of the command: from the files named to the results written."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from scoring_client import pipeline
 from scoring_client.files import STDIN, Source, Unreadable, check, read, walk
 from scoring_client.gateway import Gateway, NotScored
 from scoring_client.options import Options
-from scoring_client.output import form
+from scoring_client.output import writer
 from scoring_client.progress import Bar, Silent
 from scoring_client.results import Failed, Result, Scored, printable
 from scoring_client.resuming import open_output, resume
@@ -18,7 +18,7 @@ from scoring_client.resuming import open_output, resume
 
 @dataclass
 class Counts:
-    """What became of the images so far."""
+    """The images so far, by outcome."""
 
     scored: int = 0
     failed: int = 0
@@ -34,28 +34,28 @@ class Counts:
 
 @dataclass
 class Session:
-    """Scores what the options name. ``stdin`` holds the image that ``-`` stands for."""
+    """Scores the images that the options name. ``stdin`` holds the image of the path ``-``."""
 
     options: Options
     stdin: bytes = b""
     counts: Counts = field(default_factory=Counts)
 
     async def run(self) -> None:
-        """Score everything; the counts say what became of it, also where this is cancelled.
+        """Score everything; ``counts`` is kept up to date, also if this is cancelled.
 
         Raises:
-            Stop: nothing more can be scored, or the output cannot be used.
+            Stop: no further image can be scored, or the output cannot be used.
             OSError: the results cannot be written.
         """
         with ExitStack() as stack:
             done, write_file = self._open(stack)
             bar = stack.enter_context(self._bar())
-            written = form(self.options.output, write_file or (lambda text: bar.above(text, to_stdout=True)))
-            stack.callback(written.close)
+            output = writer(self.options.output, write_file or (lambda text: bar.above(text, to_stdout=True)))
+            stack.callback(output.close)
 
             def emit(result: Result) -> None:
                 self._count(result, bar)
-                written.write(result)
+                output.write(result)
                 bar.advance()
 
             sources = self._undone(done, bar)
@@ -68,7 +68,7 @@ class Session:
                 )
 
     def _open(self, stack: ExitStack) -> tuple[set[str], Callable[[str], object] | None]:
-        """What is done already, and how to write to the file; None where results go to stdout."""
+        """The files already scored, and a function that writes to the output file, or None for stdout."""
         options = self.options
         if not options.out:
             return set(), None

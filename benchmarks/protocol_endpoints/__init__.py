@@ -1,0 +1,1 @@
+"""The endpoints of the inference protocols, compared with `POST /api/score` and a direct call."""

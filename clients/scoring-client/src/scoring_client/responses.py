@@ -1,0 +1,109 @@
+"""The meaning of the gateway's responses: decisions without I/O."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+from scoring_client.results import UNREACHABLE, USAGE, Json, Problem, Stop
+
+_UNKNOWN_SERVICE = "urn:problem-type:scoring-gateway:unknown-service"
+_KEPT = ("service", "model", "request_id")
+_PROBLEM = ("type", "title", "detail", "remedy", "request_id")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A response without labels. ``retry``: the request may be repeated, after ``retry_after`` seconds if given."""
+
+    problem: Problem
+    retry: bool = False
+    retry_after: float | None = None
+
+
+def read(status: int, headers: Mapping[str, str], body: bytes, *, with_key: bool) -> Json | Refused:
+    """The labels of the one image that was sent, or why there are none.
+
+    Args:
+        status: the HTTP status.
+        headers: the response's headers; the mapping decides about upper and lower case.
+        body: the response's body.
+        with_key: whether a key was sent.
+
+    Raises:
+        Stop: no other image could be scored either: the key, the address or the service's name is wrong.
+    """
+    document = _object(body)
+    if status == 200:
+        return _labels(document) or _not_a_gateway("The response holds no labels.", status)
+    if status in {401, 403}:
+        action = "refuses the" if with_key else "requires a"
+        raise Stop(f"the gateway {action} key: set SCORING_KEY to one of its function keys", UNREACHABLE)
+    if status == 404:
+        raise _not_found(document)
+    if 300 <= status < 400:
+        return _not_a_gateway(f"The response is a redirection to {headers.get('location', 'nowhere')!r}.", status)
+    retry = status in {429, 503}
+    return Refused(_problem(document, status), retry, seconds(headers.get("retry-after", "")) if retry else None)
+
+
+def seconds(retry_after: str, now: datetime | None = None) -> float | None:
+    """The seconds given by a Retry-After header (RFC 9110, section 10.2.3), a number or a date; None if neither."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal() and len(text) < 10:
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    # A date without a zone is in UTC, as HTTP's are.
+    date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+    return max((date - (now or datetime.now(timezone.utc))).total_seconds(), 0.0)
+
+
+def _object(body: bytes) -> Json:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _labels(document: Json) -> Json | None:
+    """The members that are written, in this order; None if the labels are not as specified."""
+    predictions = document.get("predictions")
+    if not isinstance(predictions, list) or len(predictions) != 1 or not isinstance(predictions[0], dict):
+        return None
+    labels, scores = predictions[0].get("labels"), predictions[0].get("scores")
+    if not isinstance(labels, list) or not all(map(_is_label, labels)):
+        return None
+    answer = {name: document[name] for name in _KEPT if isinstance(document.get(name), str)}
+    return {**answer, "labels": labels, **({} if scores is None else {"scores": scores})}
+
+
+def _is_label(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    score = entry.get("score")
+    return isinstance(entry.get("label"), str) and isinstance(score, (int, float)) and not isinstance(score, bool)
+
+
+def _problem(document: Json, status: int) -> Problem:
+    """The problem of a problem document; of any other document only the status."""
+    texts = {name: document[name] for name in _PROBLEM if isinstance(document.get(name), str)}
+    if "title" not in texts:
+        return Problem(f"The gateway responded with status {status}", status=status)
+    members = {name: value for name, value in document.items() if name not in {*_PROBLEM, "status"}}
+    return Problem(**texts, status=status, members=members)
+
+
+def _not_a_gateway(detail: str, status: int) -> Refused:
+    remedy = "Check that the URL is that of a scoring gateway."
+    return Refused(Problem("The response is not a scoring gateway's", detail, remedy, status=status))
+
+
+def _not_found(document: Json) -> Stop:
+    if document.get("type") == _UNKNOWN_SERVICE:
+        return Stop(f"{_problem(document, 404).sentence} Select another with --service.", USAGE)
+    return Stop("no scoring gateway answers at the URL (404): check --url or SCORING_URL", UNREACHABLE)

@@ -1,0 +1,1 @@
+"""What the triggers share: requests, responses and problem documents."""

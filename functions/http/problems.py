@@ -1,0 +1,95 @@
+"""Problem documents (RFC 9457), and the wrapper in which every trigger's work runs."""
+
+import math
+from collections.abc import Awaitable, Callable
+
+import azure.functions as func
+
+from functions.http.responses import json_response
+from shared.errors import GatewayError, InternalError
+from shared.telemetry import fault_path, log
+
+PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
+
+type ErrorResponse = Callable[[GatewayError, str], func.HttpResponse]
+
+
+def problem_response(error: GatewayError, request_id: str) -> func.HttpResponse:
+    """An ``application/problem+json`` response with the error's cause and remedy."""
+    return _response(problem(error), error, request_id)
+
+
+def anonymous_problem_response(error: GatewayError, request_id: str) -> func.HttpResponse:
+    """As :func:`problem_response`, for routes without a key: the type's meaning instead of this time's detail.
+
+    Details name settings with their values, secrets and services.
+    """
+    return _response(anonymous_problem(error), error, request_id)
+
+
+def _response(document: dict[str, object], error: GatewayError, request_id: str) -> func.HttpResponse:
+    return json_response(
+        {**document, "request_id": request_id},
+        status=error.status,
+        mimetype="application/problem+json",
+        headers=retry_after(error),
+    )
+
+
+def retry_after(error: GatewayError) -> dict[str, str]:
+    """The header Retry-After, in whole seconds, where the error has one."""
+    return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+
+
+def problem(error: GatewayError) -> dict[str, object]:
+    """The members of an error's problem document; ``remedy`` is an extension, as are the error's own members."""
+    return {**_document(error, error.detail), **error.members}
+
+
+def anonymous_problem(error: GatewayError) -> dict[str, object]:
+    """The members of a problem document for routes without a key."""
+    return _document(error, error.meaning)
+
+
+def _document(error: GatewayError, detail: str) -> dict[str, object]:
+    document: dict[str, object] = {
+        "type": PROBLEM_TYPE + error.slug,
+        "title": error.title,
+        "status": error.status,
+        "detail": detail,
+    }
+    if error.remedy:
+        document["remedy"] = error.remedy
+    return document
+
+
+async def respond(
+    request_id: str,
+    work: Callable[[], Awaitable[func.HttpResponse]],
+    *,
+    name: str,
+    error_response: ErrorResponse = problem_response,
+) -> func.HttpResponse:
+    """Run a trigger's work; errors become responses, and a server's fault a line in the log."""
+    try:
+        return await work()
+    except GatewayError as error:
+        if error.is_server_fault:
+            log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
+        clear_tracebacks(error)
+        return error_response(error, request_id)
+    except Exception as fault:  # the host would answer an exception with an empty body
+        log.error("%s %s: internal-error %s", name, request_id, fault_path(fault))  # without its stack trace
+        clear_tracebacks(fault)
+        return error_response(InternalError("An unexpected fault stopped the request."), request_id)
+
+
+def clear_tracebacks(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error and of its causes.
+
+    They hold the frames that the error passed through, with the upload, and some of those hold the error: without this,
+    refused uploads would stay in memory until the garbage collector runs.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,1 @@
+"""What the endpoints of the inference protocols share, and the JSON bodies of each protocol."""

@@ -1,0 +1,262 @@
+"""The bodies of the Open Inference Protocol: JSON, and tensors as bytes after it.
+
+The JSON is that of https://github.com/kserve/open-inference-protocol. With the binary tensor data extension
+(https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_binary_data.html) the
+header Inference-Header-Content-Length is the JSON's length; a tensor's bytes, little-endian and row by row, follow.
+There an element of ``BYTES`` is its length in four bytes and then itself; in JSON it is a string, or base64 where the
+input's parameter ``content_type`` is ``base64``. Values are sliced from the body, and never copied here.
+"""
+
+import binascii
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from functions.protocols.endpoint import contiguous, parse_name, parse_object, to_json
+from functions.protocols.json_tensors import dense, packed, type_name
+from shared.errors import InvalidTensor
+from shared.upstream.codecs import EncodedImages, FloatTensor, Output
+
+HEADER_LENGTH = "inference-header-content-length"
+_LENGTH = struct.Struct("<I")
+_FLOAT_BYTES = 4
+# More than any tensor has, and few enough to be multiplied quickly.
+_MAX_RANK = 254
+_MAX_SIZE = 2**63
+
+
+class InferRequest(NamedTuple):
+    """A parsed body. ``classes`` is how many to return for each row, 0 for the whole output."""
+
+    tensor: EncodedImages | FloatTensor
+    id: str | None
+    binary: bool
+    classes: int
+
+
+class InferResponse(NamedTuple):
+    """A response's body, and the headers that describe it."""
+
+    body: bytes
+    mimetype: str
+    headers: Mapping[str, str]
+
+
+def parse_infer(body: bytes, header_length: str, input_name: str, output_name: str) -> InferRequest:
+    """The tensor of an infer request.
+
+    Args:
+        body: the JSON, and the tensor's bytes after it.
+        header_length: the header Inference-Header-Content-Length; empty where there is none.
+        input_name: the only input there is.
+        output_name: the only output there is.
+
+    Raises:
+        InvalidTensor: the body has another form, or its values are not a tensor.
+    """
+    text, data = _split(body, header_length)
+    document = parse_object(text)
+    given = document.get("id")
+    binary, classes = _requested_output(document, output_name)
+    return InferRequest(
+        tensor=_tensor(_only_input(document, input_name), data, input_name),
+        id=None if given is None else parse_name(given, "'id'"),
+        binary=binary,
+        classes=classes,
+    )
+
+
+def inferred(
+    output: Output, classes: Sequence[Sequence[str]] | None, request: InferRequest, *, model: str, output_name: str
+) -> InferResponse:
+    """The response to an infer request: the output itself, or the classes of each row."""
+    head: dict[str, object] = {"model_name": model}
+    if output.version is not None:
+        head["model_version"] = str(output.version)
+    if request.id is not None:
+        head["id"] = request.id
+    if classes is None:
+        entry = {"name": output_name, "datatype": "FP32", "shape": list(output.values.shape)}
+    else:
+        entry = {"name": output_name, "datatype": "BYTES", "shape": [len(classes), len(classes[0])]}
+    if not request.binary:
+        data = contiguous(output).reshape(-1) if classes is None else [text for row in classes for text in row]
+        return InferResponse(to_json({**head, "outputs": [{**entry, "data": data}]}), "application/json", {})
+    content = output.values.astype("<f4", copy=False).tobytes() if classes is None else _elements(classes)
+    text = to_json({**head, "outputs": [{**entry, "parameters": {"binary_data_size": len(content)}}]})
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    return InferResponse(text + content, "application/octet-stream", headers)
+
+
+def _split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
+    """The JSON, and what follows it."""
+    view = memoryview(body)
+    if not header_length:
+        return view, view[len(view) :]
+    is_number = header_length.isascii() and header_length.isdecimal() and len(header_length) <= 12
+    if not is_number or not 0 < int(header_length) <= len(view):
+        raise InvalidTensor(
+            f"Inference-Header-Content-Length is {header_length[:40]!r}; "
+            f"the length of the JSON is expected, from 1 to the body's {len(view)} bytes."
+        )
+    return view[: int(header_length)], view[int(header_length) :]
+
+
+def _only_input(document: Mapping[str, Any], input_name: str) -> dict[str, Any]:
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        raise InvalidTensor(f"'inputs' is not a list with a tensor; {input_name!r} is expected in it.")
+    for one in inputs:
+        if not isinstance(one, dict):
+            raise InvalidTensor(f"'inputs' contains {type_name(one)}; objects are expected.")
+        if one.get("name") != input_name:
+            raise InvalidTensor(f"'inputs' names {_shown(one.get('name'))}; {input_name!r} is the only input.")
+    if len(inputs) > 1:
+        raise InvalidTensor(f"'inputs' names {input_name!r} more than once.")
+    found: dict[str, Any] = inputs[0]
+    return found
+
+
+def _requested_output(document: Mapping[str, Any], output_name: str) -> tuple[bool, int]:
+    """Whether the output is requested in binary form, and how many classes of it."""
+    binary = _flag(_parameters(document), "binary_data_output", default=False)
+    outputs = document.get("outputs") or []
+    if not isinstance(outputs, list) or len(outputs) > 1:
+        raise InvalidTensor(f"'outputs' is not a list with at most one output; {output_name!r} is the only one.")
+    if not outputs:
+        return binary, 0
+    one = outputs[0]
+    name = one.get("name") if isinstance(one, dict) else one
+    if not isinstance(one, dict) or name != output_name:
+        raise InvalidTensor(f"'outputs' names {_shown(name)}; {output_name!r} is the only output.")
+    parameters = _parameters(one)
+    classes = _size(parameters.get("classification", 0))
+    if classes is None:
+        raise InvalidTensor("'classification' is not a whole number of classes.")
+    return _flag(parameters, "binary_data", default=binary), classes
+
+
+def _tensor(one: Mapping[str, Any], data: memoryview, input_name: str) -> EncodedImages | FloatTensor:
+    shape, datatype, parameters = _shape(one, input_name), one.get("datatype"), _parameters(one)
+    if datatype not in ("BYTES", "FP32"):
+        raise InvalidTensor(
+            f"Input {input_name!r} has the datatype {_shown(datatype)}; BYTES (image files) or FP32 is expected."
+        )
+    content = _content(one, parameters, data, input_name)
+    if datatype == "FP32":
+        numbers = _listed_numbers(content, shape, input_name) if isinstance(content, list) else content
+        _check_length(len(numbers), math.prod(shape) * _FLOAT_BYTES, shape, input_name)
+        return FloatTensor(shape, numbers)
+    files = list(_listed_files(content, parameters) if isinstance(content, list) else _sliced(content, input_name))
+    # A column of images counts as a row of them: clients that always send a batch use [N, 1].
+    if shape[0] != math.prod(shape):
+        raise InvalidTensor(f"Input {input_name!r} of BYTES has the shape {list(shape)}; [N] is expected.")
+    if len(files) != shape[0]:
+        raise InvalidTensor(f"Input {input_name!r} has the shape {list(shape)}, but {len(files)} elements.")
+    return EncodedImages(files)
+
+
+def _content(
+    one: Mapping[str, Any], parameters: Mapping[str, Any], data: memoryview, input_name: str
+) -> memoryview | list[Any]:
+    """The values: all the bytes after the JSON, or a list in it."""
+    size, listed = parameters.get("binary_data_size"), one.get("data")
+    if size is None:
+        if not isinstance(listed, list):
+            raise InvalidTensor(f"Input {input_name!r} has no list 'data', and no parameter 'binary_data_size'.")
+        if data:
+            raise InvalidTensor(f"{len(data)} bytes follow the JSON, but no input has a 'binary_data_size'.")
+        return listed
+    if listed is not None:
+        raise InvalidTensor(f"Input {input_name!r} has both 'data' and 'binary_data_size'.")
+    if _size(size) != len(data):
+        raise InvalidTensor(
+            f"Input {input_name!r} has a 'binary_data_size' of {_shown(size)}; {len(data)} bytes follow the JSON."
+        )
+    return data
+
+
+def _listed_numbers(data: list[Any], shape: tuple[int, ...], input_name: str) -> memoryview:
+    """Numbers in nested lists of the tensor's shape, or in one flat list."""
+    found, flat = dense(data)
+    if found not in (shape, (math.prod(shape),)):
+        raise InvalidTensor(f"Input {input_name!r} has the shape {list(shape)}, but 'data' has {list(found)}.")
+    return packed(flat)
+
+
+def _listed_files(data: list[Any], parameters: Mapping[str, Any]) -> Iterator[bytes]:
+    _, flat = dense(data)
+    is_base64 = parameters.get("content_type") == "base64"
+    for index, text in enumerate(flat):
+        if not isinstance(text, str):
+            raise InvalidTensor(f"Element {index} of BYTES is {type_name(text)}; a string is expected.")
+        try:
+            yield binascii.a2b_base64(text, strict_mode=True) if is_base64 else text.encode("utf-8", "replace")
+        except ValueError:
+            raise InvalidTensor(f"Element {index} of BYTES is not base64.") from None
+
+
+def _sliced(data: memoryview, input_name: str) -> Iterator[bytes]:
+    at = 0
+    while at < len(data):
+        start = at + _LENGTH.size
+        if start > len(data) or start + (size := _LENGTH.unpack_from(data, at)[0]) > len(data):
+            raise InvalidTensor(
+                f"Input {input_name!r} ends within an element: each element of BYTES is its length in four "
+                "bytes (little-endian) and then itself."
+            )
+        at = start + size
+        yield bytes(data[start:at])
+
+
+def _elements(classes: Sequence[Sequence[str]]) -> bytes:
+    encoded = [text.encode() for row in classes for text in row]
+    return b"".join(part for one in encoded for part in (_LENGTH.pack(len(one)), one))
+
+
+def _shape(one: Mapping[str, Any], input_name: str) -> tuple[int, ...]:
+    shape = one.get("shape")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= _MAX_RANK:
+        raise InvalidTensor(f"Input {input_name!r} has no 'shape', a list of sizes.")
+    sizes = [_size(value) for value in shape]
+    if None in sizes:
+        raise InvalidTensor(f"Input {input_name!r} has a 'shape' that is not a list of sizes.")
+    return tuple(size for size in sizes if size is not None)
+
+
+def _size(value: object) -> int | None:
+    """A whole number from 0 in 63 bits, or None; ``3.0`` is one, as in JSON Schema (Core, section 4.2.3)."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value < _MAX_SIZE else None
+
+
+def _check_length(found: int, expected: int, shape: Sequence[int], input_name: str) -> None:
+    if found != expected:
+        raise InvalidTensor(
+            f"Input {input_name!r} of FP32 and the shape {list(shape)} needs {expected} bytes; there are {found}."
+        )
+
+
+def _parameters(owner: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise InvalidTensor(f"'parameters' is {type_name(parameters)}; an object is expected.")
+    if "shared_memory_region" in parameters:
+        raise InvalidTensor("Shared memory is not supported: send the tensors in the body.")
+    return parameters
+
+
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidTensor(f"{name!r} is {type_name(value)}; true or false is expected.")
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value, shortened for a message."""
+    return repr(value[:40]) if isinstance(value, str) else str(value) if type(value) is int else type_name(value)

@@ -1,0 +1,135 @@
+"""The JSON bodies of TensorFlow Serving's REST API.
+
+Rows (``instances``) and columns (``inputs``) are parsed as the server itself does
+(https://www.tensorflow.org/tfx/serving/api_rest#predict_api), for a model with one input. The values determine the
+datatype: numbers are ``DT_FLOAT``, strings and ``{"b64": ...}`` are ``DT_STRING``.
+"""
+
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from functions.protocols.endpoint import contiguous, parse_name, parse_object, to_json
+from functions.protocols.json_tensors import dense, packed, type_name
+from shared.errors import InvalidTensor
+from shared.upstream.codecs import EncodedImages, FloatTensor, Output, Signatures, VersionStatus
+
+type Form = Literal["row", "column"]
+
+
+class PredictRequest(NamedTuple):
+    """A parsed body; ``signature`` is empty where it names none."""
+
+    tensor: EncodedImages | FloatTensor
+    form: Form
+    signature: str
+
+
+def parse_predict(body: bytes, input_name: str) -> PredictRequest:
+    """The tensor of a predict request.
+
+    Raises:
+        InvalidTensor: the body has another form, or its values are not a tensor.
+    """
+    document = parse_object(body)
+    signature = parse_name(document.get("signature_name", ""), "'signature_name'")
+    if ("instances" in document) is ("inputs" in document):
+        raise InvalidTensor("The body must have either 'instances' (rows) or 'inputs' (columns).")
+    if "instances" in document:
+        return PredictRequest(_tensor(_rows(document["instances"], input_name), input_name), "row", signature)
+    return PredictRequest(_tensor(_column(document["inputs"], input_name), input_name), "column", signature)
+
+
+def predictions(output: Output, form: Form) -> bytes:
+    """The response to a predict request; a single output has no name in it."""
+    return to_json({"predictions" if form == "row" else "outputs": contiguous(output)})
+
+
+def status(versions: Sequence[VersionStatus]) -> bytes:
+    """The model's status: a GetModelStatusResponse in protobuf's JSON form."""
+    return to_json(
+        {
+            "model_version_status": [
+                {
+                    "version": str(one.version),
+                    "state": one.state,
+                    "status": {"error_code": one.error_code, "error_message": one.error_message},
+                }
+                for one in versions
+            ]
+        }
+    )
+
+
+def metadata(signatures: Signatures) -> bytes:
+    """The model's metadata: a GetModelMetadataResponse in protobuf's JSON form."""
+    definitions = {"signature_def": {"signature_def": signatures.definitions}}
+    return to_json({"model_spec": signatures.spec, "metadata": definitions})
+
+
+def _rows(instances: object, input_name: str) -> list[Any]:
+    """The input's values: each row is a value, or an object that names it."""
+    if not isinstance(instances, list) or not instances:
+        raise InvalidTensor("'instances' is not a list with at least one row.")
+    by_name = _names_inputs(instances[0])
+    values = []
+    for index, row in enumerate(instances):
+        if _names_inputs(row) is not by_name:
+            raise InvalidTensor(f"Row {index} of 'instances' is {type_name(row)}, unlike the first one.")
+        if by_name and row.keys() != {input_name}:
+            raise InvalidTensor(f"Row {index} of 'instances' names {_list(row)}; only {input_name!r} is expected.")
+        values.append(row[input_name] if by_name else row)
+    return values
+
+
+def _column(inputs: object, input_name: str) -> object:
+    """The input's value: by itself, or in an object that names it; other names are ignored, as the server does."""
+    if not isinstance(inputs, dict) or not _names_inputs(inputs):
+        return inputs
+    if input_name not in inputs:
+        raise InvalidTensor(f"'inputs' names {_list(inputs)}; {input_name!r} is expected.")
+    return inputs[input_name]
+
+
+def _names_inputs(value: object) -> bool:
+    """Whether it is an object of named inputs, not a binary value."""
+    return isinstance(value, dict) and not _is_binary(value)
+
+
+def _is_binary(value: Mapping[str, object]) -> bool:
+    return len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _tensor(values: object, input_name: str) -> EncodedImages | FloatTensor:
+    shape, flat = dense(values)
+    if not flat or not isinstance(flat[0], str | dict):
+        return FloatTensor(shape, packed(flat))
+    if len(shape) != 1:
+        raise InvalidTensor(
+            f"Input {input_name!r} contains images and has the shape [{','.join(map(str, shape))}]; [N] is expected."
+        )
+    return EncodedImages([_bytes(value, index) for index, value in enumerate(flat)])
+
+
+def _bytes(value: object, index: int) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    if not isinstance(value, dict) or not _is_binary(value):
+        raise InvalidTensor(f'Value {index} is {type_name(value)}; {{"b64": "<base64 of the file>"}} is expected.')
+    try:
+        return binascii.a2b_base64(value["b64"], strict_mode=True)
+    except ValueError:
+        return _lenient(value["b64"], index)
+
+
+def _lenient(text: str, index: int) -> bytes:
+    """Base64 with line breaks, or without the padding at its end: the server accepts both."""
+    try:
+        bare = "".join(text.split()).rstrip("=")
+        return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+    except ValueError:
+        raise InvalidTensor(f"The 'b64' of value {index} is not base64.") from None
+
+
+def _list(names: Mapping[str, object]) -> str:
+    return ", ".join(repr(name[:40]) for name in list(names)[:5]) or "nothing"

@@ -1,0 +1,73 @@
+"""/v1/models/...: TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest).
+
+Its addresses put a parameter and a literal into one segment (``imagenet:predict``). ASP.NET Core matches such
+templates, but the Functions host's own documentation does not promise it. So there is one function for everything under
+``v1``, with a catch-all: the kind of route that the Python library itself uses for web apps (``AsgiFunctionApp``). The
+address is parsed here. No other function has a route under ``v1``, so it hides none, whatever the order of their
+names, by which the host tries them; and a malformed address is answered in the protocol's form.
+"""
+
+import re
+
+import azure.functions as func
+
+from functions.http.requests import request_context
+from functions.protocols.endpoint import METHODS, error_response, parse_version, predicted, respond, unpacked
+from shared.gateway import Service, gateway
+from shared.telemetry import RequestContext
+from shared.upstream.codecs import Selector
+
+blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
+
+# As the server itself parses them: names contain neither a slash nor a colon, and letters' case is ignored.
+_MODEL = r"models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_CALL = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
+_QUESTION = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
+
+
+@blueprint.route("v1/{*path}", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
+async def tf_serving_v1(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Everything that TensorFlow Serving offers under /v1."""
+    return await respond(context.invocation_id, lambda: _dispatch(req, context), name="tensorflow-serving")
+
+
+async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.HttpResponse:
+    path = req.route_params.get("path", "")
+    call, question = _CALL.fullmatch(path), _QUESTION.fullmatch(path)
+    if call is not None and req.method == "POST":
+        if call["method"].lower() != "predict":
+            return error_response(501, f"The gateway offers predict, not {call['method'].lower()}.")
+        return await _predict(req, invocation, call)
+    if question is not None and req.method in {"GET", "HEAD"}:
+        return await _describe(req, invocation, question)
+    return error_response(400, f"Malformed request: {req.method} /v1/{path[:200]}")
+
+
+async def _predict(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> func.HttpResponse:
+    from functions.protocols import tensorflow_json  # noqa: PLC0415 - numpy, which no cold start needs
+
+    service, context = _start(req, invocation, match)
+    predict = tensorflow_json.parse_predict(await unpacked(req), service.settings.input_name)
+    output = await service.model.predict(predict.tensor, _selector(match, predict.signature), context)
+    return predicted(tensorflow_json.predictions(output, predict.form), "application/json", context)
+
+
+async def _describe(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> func.HttpResponse:
+    from functions.protocols import tensorflow_json  # noqa: PLC0415 - as above
+
+    service, context = _start(req, invocation, match)
+    if match["metadata"]:
+        body = tensorflow_json.metadata(await service.model.signatures(_selector(match), context))
+    else:
+        body = tensorflow_json.status(await service.model.status(_selector(match), context))
+    return predicted(body, "application/json", context)
+
+
+def _start(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> tuple[Service, RequestContext]:
+    service = gateway().model(match["model"])
+    return service, request_context(req, invocation, service.settings.deadline_seconds)
+
+
+def _selector(match: re.Match[str], signature: str = "") -> Selector:
+    version = None if match["version"] is None else parse_version(match["version"])
+    return Selector(version, match["label"] or "", signature)

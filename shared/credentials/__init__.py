@@ -1,0 +1,1 @@
+"""Key Vault, the snapshot of a service's credentials and its refresh, and pinned certificates."""

@@ -1,0 +1,244 @@
+"""The credentials of one service: read from Key Vault, kept, and refreshed in the background.
+
+A request never waits for Key Vault while there is a snapshot. The states of a cache, by its snapshot's age:
+
+    empty   no snapshot yet: requests wait for the first read, all for the same one
+    fresh   used as it is
+    due     used as it is, while one read in the background renews it
+    stale   due, and the last read failed: used as it is, read again after a pause; ``problem`` has the cause
+
+A caller whose keys or pins are refused asks for a newer snapshot: that reads at once, but not more often than
+``MIN_INTERVAL``, and less often where such reads bring nothing new, so that a thousand workers before a service that
+refuses them all do not exhaust Key Vault, which others need too.
+"""
+
+import asyncio
+import copy
+import datetime as dt
+import random
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from shared.backoff import backoff
+from shared.credentials.pins import Pins, read_pins
+from shared.credentials.secrets import Secret, newest_first
+from shared.errors import GatewayError, SecretDisabled, SecretMissing
+from shared.settings import ServiceSettings
+from shared.telemetry import log
+
+# Seconds between two reads that callers force, and after a first read that failed. After UNCHANGED_READS in a row that
+# brought nothing new it doubles each time, up to the maximum.
+MIN_INTERVAL, MAX_INTERVAL, UNCHANGED_READS = 1.0, 10.0, 3
+# Seconds between background reads that fail; doubled each time up to the maximum.
+RETRY_FIRST, RETRY_MAX = 2.0, 60.0
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The keys that the service accepts, in the order in which they are tried, and the pins to verify it with.
+
+    ``read_at`` is a point of the cache's clock.
+    """
+
+    keys: tuple[str, ...]
+    pins: Pins
+    read_at: float
+
+    def __repr__(self) -> str:
+        return f"<Credentials {self.pins!r}>"
+
+
+class Plan(Enum):
+    """What a request does about the snapshot."""
+
+    USE = auto()
+    USE_AND_REFRESH = auto()
+    WAIT = auto()
+    FAIL = auto()
+
+
+def plan(*, now: float, read_at: float | None, refresh_at: float, failed_at: float | None) -> Plan:
+    """Decide, by the clock alone; see the module's docstring for the states.
+
+    Args:
+        now: the clock's time.
+        read_at: when the snapshot was read; None while there is none.
+        refresh_at: when the next background read may start.
+        failed_at: when the last read failed; None after a success.
+    """
+    if read_at is None:
+        return Plan.FAIL if failed_at is not None and now - failed_at < MIN_INTERVAL else Plan.WAIT
+    return Plan.USE_AND_REFRESH if now >= refresh_at else Plan.USE
+
+
+class CredentialCache:
+    """Keeps the latest snapshot of one service's credentials; belongs to one event loop."""
+
+    # _snapshot         the credentials in use; None while empty
+    # _reading          the read in progress, shared by all who wait for it
+    # _refresh_at       when the next background read may start
+    # _forced           whether the read in progress was forced by a caller
+    # _unchanged_reads  how many forced reads in a row failed or brought nothing new
+    # _failed_at, problem, _failures   the last read's failure and how many in a row; None and 0 after a success
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Credentials]],
+        *,
+        refresh_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._refresh_seconds = refresh_seconds
+        self._clock = clock
+        self._snapshot: Credentials | None = None
+        self._reading: asyncio.Task[Credentials] | None = None
+        self._refresh_at = 0.0
+        self._forced = False
+        self._unchanged_reads = 0
+        self._failed_at: float | None = None
+        self._failures = 0
+        self.problem: GatewayError | None = None
+
+    def latest(self) -> Credentials | None:
+        """The snapshot, without waiting; None while there is none. Starts to renew one that is due.
+
+        Raises:
+            GatewayError: there is none, and it could not be read a moment ago; the cause.
+        """
+        snapshot = self._snapshot
+        read_at = None if snapshot is None else snapshot.read_at
+        step = plan(now=self._clock(), read_at=read_at, refresh_at=self._refresh_at, failed_at=self._failed_at)
+        if step is Plan.FAIL and self.problem is not None:
+            # A copy: the same error, raised again and again, would collect the tracebacks of all.
+            raise copy.copy(self.problem)
+        if step is Plan.USE_AND_REFRESH:
+            self._start_reading()
+        return snapshot
+
+    async def current(self) -> Credentials:
+        """The snapshot, read first where there is none.
+
+        Raises:
+            GatewayError: there is none, and it cannot be read; the cause.
+        """
+        return self.latest() or await self._shared_read()
+
+    async def newer_than(self, used: Credentials) -> Credentials:
+        """A snapshot read after ``used`` was; ``used`` itself where a newer one is not available now."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot is not used:
+            return snapshot or used
+        last = used.read_at if self._failed_at is None else self._failed_at
+        if self._reading is None:
+            interval = backoff(max(1, self._unchanged_reads - UNCHANGED_READS + 1), MIN_INTERVAL, MAX_INTERVAL)
+            if self._clock() - last < interval:
+                return used
+            self._forced = True
+        try:
+            return await self._shared_read()
+        except GatewayError:
+            return used
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the snapshot was read; None while there is none."""
+        return None if self._snapshot is None else self._clock() - self._snapshot.read_at
+
+    def __repr__(self) -> str:
+        if self._snapshot is None:
+            state = "empty"
+        elif self.problem is not None:
+            state = "stale"
+        else:
+            state = "due" if self._clock() >= self._refresh_at else "fresh"
+        return f"<CredentialCache {state}{', reading' if self._reading else ''}>"
+
+    async def _shared_read(self) -> Credentials:
+        # Shielded: a caller that is cancelled does not cancel the read for the others.
+        return await asyncio.shield(self._start_reading())
+
+    def _start_reading(self) -> asyncio.Task[Credentials]:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._renew())
+            self._reading.add_done_callback(self._finished)
+        return self._reading
+
+    def _finished(self, task: asyncio.Task[Credentials]) -> None:
+        self._reading, self._forced = None, False
+        if not task.cancelled():
+            task.exception()  # retrieved here, since nobody may be waiting
+
+    async def _renew(self) -> Credentials:
+        try:
+            snapshot = await self._read()
+        except GatewayError as error:
+            self._record_failure(error)
+            raise
+        before, self._snapshot = self._snapshot, snapshot
+        is_new = before is None or (before.keys, before.pins) != (snapshot.keys, snapshot.pins)
+        self._unchanged_reads = self._unchanged_reads + 1 if self._forced and not is_new else 0
+        self._failed_at, self.problem, self._failures = None, None, 0
+        # Spread out, so that many instances that started together do not read together.
+        self._refresh_at = snapshot.read_at + self._refresh_seconds * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+        return snapshot
+
+    def _record_failure(self, error: GatewayError) -> None:
+        now = self._clock()
+        if self._forced:
+            self._unchanged_reads += 1
+        self._failed_at, self.problem, self._failures = now, copy.copy(error), self._failures + 1
+        self._refresh_at = now + backoff(self._failures, RETRY_FIRST, RETRY_MAX)
+        kept = "there is no snapshot" if self._snapshot is None else "the last snapshot stays in use"
+        log.warning("credentials could not be read (%s): %s %s", kept, error.slug, error.detail)
+
+
+class CredentialReader:
+    """Reads a service's secrets, all of them at the same time; ``read_secret`` blocks, and runs in ``executor``."""
+
+    def __init__(
+        self,
+        service: ServiceSettings,
+        read_secret: Callable[[str], Secret],
+        executor: Executor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._service = service
+        self._read_secret = read_secret
+        self._executor = executor
+        self._clock = clock
+
+    async def __call__(self) -> Credentials:
+        """Read now.
+
+        Raises:
+            GatewayError: the primary key or the pins cannot be read; the cause.
+        """
+        service, read_at = self._service, self._clock()
+        primary = asyncio.ensure_future(self._in_thread(self._read_secret, service.primary_key_secret))
+        secondary = asyncio.ensure_future(self._in_thread(self._read_optional, service.secondary_key_secret))
+        pinned = asyncio.ensure_future(self._in_thread(self._read_pins, service.pins_secret))
+        # All to their ends: of several failures the first in this order is raised, whichever came first.
+        for result in await asyncio.gather(primary, secondary, pinned, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+        pins = pinned.result()
+        for fault in pins.rejected:
+            log.warning("service %s: %s", service.name, fault)
+        keys = tuple(key.value for key in newest_first([primary.result(), secondary.result()]))
+        return Credentials(keys, pins, read_at)
+
+    async def _in_thread[T](self, read: Callable[[str], T], secret: str) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, read, secret)
+
+    def _read_optional(self, secret: str) -> Secret | None:
+        try:
+            return self._read_secret(secret)
+        except (SecretMissing, SecretDisabled):
+            return None
+
+    def _read_pins(self, secret: str) -> Pins:
+        return read_pins(self._read_secret(secret).value, secret, dt.datetime.now(dt.UTC))

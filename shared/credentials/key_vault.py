@@ -1,0 +1,162 @@
+"""Key Vault: reads and writes secrets with the gateway's identity, and names the cause where it cannot.
+
+The synchronous clients, for use in a thread: importing them takes half the time of the asynchronous ones, which a cold
+start waits for. Import this module late for the same reason.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.identity import ManagedIdentityCredential
+from azure.keyvault.secrets import SecretClient, SecretProperties
+
+from shared.control_plane.identity import Identity
+from shared.credentials.secrets import Secret, Version
+from shared.errors import (
+    GatewayError,
+    SecretDisabled,
+    SecretMissing,
+    VaultForbidden,
+    VaultThrottled,
+    VaultUnreachable,
+)
+from shared.settings import IdentityKind, VaultSettings
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+# A failure is returned at once; the caller decides when to retry, and uses the last snapshot meanwhile.
+_NO_RETRIES: dict[str, Any] = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5}
+
+# Seconds for Retry-After where Key Vault states none.
+_RETRY_AFTER = 5.0
+
+# The SDKs log each request's address and headers, and each failed token request, at INFO and WARNING.
+for _name in ("azure.core", "azure.identity", "azure.keyvault", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+class KeyVault:
+    """Reads and writes secrets; safe to use from several threads.
+
+    Each method raises IdentityUnavailable, VaultUnreachable, VaultThrottled, VaultForbidden, SecretMissing or
+    SecretDisabled, by the cause.
+    """
+
+    def __init__(self, settings: VaultSettings) -> None:
+        self._identity = Identity(credential(settings))
+        self._client = SecretClient(settings.url, self._identity, **_transport(settings), **_NO_RETRIES)
+
+    def read(self, name: str, version: str | None = None) -> Secret:
+        """A version of a secret; the latest when none is named."""
+        found = self._call(name, lambda: self._client.get_secret(name, version))
+        if not found.value:
+            raise SecretMissing(f"The secret {name!r} is empty.", secret=name)
+        properties = _version(found.properties)
+        return Secret(found.value, properties.id, properties.created)
+
+    def read_enabled(self, name: str) -> Secret:
+        """The latest enabled version; SecretDisabled where none is enabled."""
+        try:
+            return self.read(name)
+        except SecretDisabled:
+            enabled = next((version for version in self.versions(name) if version.enabled), None)
+            if enabled is None:
+                raise SecretDisabled(f"All versions of secret {name!r} are disabled.", secret=name) from None
+            return self.read(name, enabled.id)
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a secret, newest first; those of the same second by their ids, descending."""
+        listed = self._call(name, lambda: list(self._client.list_properties_of_secret_versions(name)))
+        return sorted(map(_version, listed), key=lambda version: (version.created, version.id), reverse=True)
+
+    def write(self, name: str, value: str, *, content_type: str = "", expires: float | None = None) -> Version:
+        """Store a new version, which may expire (Unix seconds)."""
+        options: dict[str, Any] = {"content_type": content_type or None}
+        if expires is not None:
+            options["expires_on"] = dt.datetime.fromtimestamp(expires, dt.UTC)
+        return _version(self._call(name, lambda: self._client.set_secret(name, value, **options)).properties)
+
+    def disable(self, name: str, version: str) -> None:
+        """Disable one version."""
+        self._call(name, lambda: self._client.update_secret_properties(name, version, enabled=False))
+
+    def close(self) -> None:
+        self._client.close()
+        self._identity.close()
+
+    def _call[T](self, name: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except AzureError as error:
+            raise cause(error, name) from error
+
+
+def _version(properties: SecretProperties) -> Version:
+    created, expires = properties.created_on, properties.expires_on
+    return Version(
+        id=properties.version or "",
+        created=created.timestamp() if created else 0.0,
+        enabled=bool(properties.enabled),
+        expires=expires.timestamp() if expires else None,
+    )
+
+
+def cause(error: AzureError, secret: str) -> GatewayError:
+    """The gateway's error for one of the SDK's; neither addresses nor bodies are passed on."""
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return VaultUnreachable("Key Vault did not respond.", retry_after=_RETRY_AFTER)
+    return _refusal(error, error.status_code, secret)
+
+
+def _refusal(error: HttpResponseError, status: int, secret: str) -> GatewayError:
+    match status, _inner_code(error):
+        case 404, _:
+            return SecretMissing(f"Key Vault has no secret {secret!r}.", secret=secret)
+        case 409, _:
+            return SecretDisabled(
+                f"The secret {secret!r} is deleted, and can only be recovered or purged.", secret=secret
+            )
+        case 429, _:
+            return VaultThrottled("Key Vault responded with 429: too many requests.", retry_after=_retry_after(error))
+        case 403, "SecretDisabled":
+            return SecretDisabled(f"The latest version of secret {secret!r} is disabled.", secret=secret)
+        case ((401 | 403), _):
+            return VaultForbidden(f"Key Vault does not allow the gateway to use secret {secret!r}.", secret=secret)
+        case _:
+            return VaultUnreachable(f"Key Vault responded with status {status}.", retry_after=_RETRY_AFTER)
+
+
+def credential(settings: VaultSettings) -> "TokenCredential":
+    """The credential of the identity that the settings name; it does not retry by itself."""
+    if settings.identity is IdentityKind.DEFAULT:
+        # Imported here: it imports every other credential.
+        from azure.identity import DefaultAzureCredential  # noqa: PLC0415
+
+        client = {"managed_identity_client_id": settings.client_id} if settings.client_id else {}
+        return DefaultAzureCredential(**client)
+    return ManagedIdentityCredential(client_id=settings.client_id or None, retry_total=0)
+
+
+def _transport(settings: VaultSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if settings.ca_file:
+        options["connection_verify"] = settings.ca_file
+    if settings.is_loopback:
+        # The challenge names the real vaults' domain, which a loopback address is not part of.
+        options["verify_challenge_resource"] = False
+    return options
+
+
+def _inner_code(error: HttpResponseError) -> str:
+    inner = getattr(error.error, "innererror", None) or {}
+    return str(inner.get("code", "")) if isinstance(inner, dict) else str(getattr(inner, "code", ""))
+
+
+def _retry_after(error: HttpResponseError) -> float:
+    headers = getattr(error.response, "headers", {})
+    value = str(headers.get("Retry-After", ""))
+    return float(value) if value.isdecimal() else _RETRY_AFTER

@@ -1,0 +1,304 @@
+"""Takes the decided steps of one service's rotation, one at a time.
+
+Every step is safe to lose and safe to repeat: what must not be forgotten is persisted before anything is changed, and
+whether a step succeeded is observed, not remembered.
+"""
+
+from dataclasses import replace
+
+from cryptography import x509
+
+from shared.credentials.pins import fingerprint, pem
+from shared.credentials.secrets import newest_first
+from shared.errors import (
+    ControlPlaneRefused,
+    ControlPlaneUnreachable,
+    DeadlineExceeded,
+    GatewayError,
+    IdentityUnavailable,
+    KeysRefused,
+    ServiceBusy,
+    ServiceUnreachable,
+)
+from shared.rotation import events
+from shared.rotation import state as persisted
+from shared.rotation.decide import (
+    AddPin,
+    Candidate,
+    DropPins,
+    Fail,
+    Forget,
+    Memory,
+    Progress,
+    Reason,
+    Send,
+    Settle,
+    Update,
+    Verify,
+    failed,
+)
+from shared.rotation.decide_keys import Finish, KeyKind, Regenerate, Store
+from shared.rotation.events import Event
+from shared.rotation.interfaces import Interfaces
+from shared.rotation.observe import Keys, Observation, SecretNames
+from shared.rotation.state import Entry, RotationState
+from shared.rotation.validate import Certificate, parse
+from shared.settings import RotationSettings
+
+_PEM = "application/x-pem-file"
+
+# Seconds for which a verification may fail to reach a service that has just been updated, and between two attempts.
+_REACH_SECONDS, _REACH_PAUSE = 5.0, 0.5
+# How many versions are searched for the certificate that is served.
+_VERSIONS = 10
+
+# Errors that are no evidence about a certificate: the service could not be asked.
+_INCONCLUSIVE = (ServiceUnreachable, DeadlineExceeded, ServiceBusy)
+
+
+class Actions:
+    """The steps of one service's rotation, as :mod:`shared.rotation.decide` and ``decide_keys`` name them."""
+
+    def __init__(self, service: str, secrets: SecretNames, settings: RotationSettings, interfaces: Interfaces) -> None:
+        self._service = service
+        self._secrets = secrets
+        self._settings = settings
+        self._interfaces = interfaces
+
+    def take(self, observed: Observation) -> None:
+        """Take the certificate's step."""
+        match observed.step:
+            case AddPin(target):
+                self._add_pin(observed, target)
+            case Send(target, is_rollback):
+                self._send(observed, target, is_rollback=is_rollback)
+            case Settle():
+                self._settle(observed)
+            case Verify(target):
+                self._verify(observed, target)
+            case Fail():
+                self._fail(observed, observed.step)
+            case Forget():
+                detail = "Nothing is known of the update, and it had no effect: it is sent again."
+                self._remember(observed, replace(observed.persisted.memory, update=None), events.UPDATE_LOST, detail)
+            case DropPins(keep):
+                self._drop_pins(observed, keep)
+
+    def take_for_keys(self, observed: Observation, keys: Keys) -> None:
+        """Take the keys' step."""
+        match keys.step:
+            case Store(kind):
+                self._interfaces.vault.write(self._secrets.keys[kind], keys.current[kind])
+                detail = f"The service's {kind} key was changed elsewhere, and is now in Key Vault."
+                self.commit(observed.persisted, events.KEY_STORED, detail, key=kind)
+            case Regenerate(kind):
+                self._regenerate(observed, keys, kind)
+            case Finish():
+                self.commit(replace(observed.persisted, keys=None), events.KEYS_ROTATED, "Both keys have been rotated.")
+            case _:
+                pass
+
+    def request(self, observed: Observation, *, rotate_keys: bool, retry: bool) -> None:
+        """Persist what was requested: to rotate the keys, to retry what failed."""
+        state = observed.persisted
+        if retry and state.memory.failed:
+            state = replace(state, memory=replace(state.memory, failed={}))
+            self._write(state)
+        if rotate_keys and state.keys is None:
+            if observed.keys is None:
+                raise observed.problem or ControlPlaneUnreachable("The control plane returned no keys.")
+            versions = {kind: secret.version for kind, secret in observed.keys.stored.items()}
+            self.commit(replace(state, keys=versions), events.KEYS_REQUESTED, "The rotation of both keys starts.")
+
+    def commit(
+        self, state: RotationState, kind: str, detail: str, about: str = "", **data: str | float
+    ) -> RotationState:
+        """Persist the state, with this event in its history, and announce the event."""
+        at = self._interfaces.clock()
+        state = state.with_entry(Entry(at, kind, detail))
+        self._write(state)
+        subject = {"fingerprint": about} if about else {}
+        self._interfaces.announce(Event(kind, self._service, at, detail, {**subject, **data}))
+        return state
+
+    # The steps of a certificate's rotation.
+
+    def _add_pin(self, observed: Observation, target: Candidate) -> None:
+        leaf = self._certificate(observed, target).leaf
+        self._write_pins([*observed.pinned.authorities, *observed.pinned.leaves, leaf])
+        others = _count(len(observed.pinned.leaves), "other")
+        detail = f"The certificate {_short(target)} is pinned beside {others}."
+        self.commit(observed.persisted, events.PIN_ADDED, detail, target.fingerprint)
+
+    def _send(self, observed: Observation, target: Candidate, *, is_rollback: bool) -> None:
+        certificate = self._certificate(observed, target)
+        memory = observed.persisted.memory
+        if not is_rollback:
+            memory = replace(memory, good=self._good(observed))
+        update = Update(target, self._interfaces.clock(), is_rollback=is_rollback)
+        # Persisted before it is sent: the next run must know that an update may be in progress.
+        state = self._remember(
+            observed,
+            replace(memory, update=update),
+            events.UPDATE_SENT,
+            f"The service is {'given back' if is_rollback else 'given'} the certificate {_short(target)}.",
+            target.fingerprint,
+            rollback=is_rollback,
+        )
+        try:
+            status = self._interfaces.updates.update(certificate)
+        except ControlPlaneRefused as error:
+            step = failed(observed.state, update, Reason.UPDATE_FAILED, error.detail)
+            self._fail(replace(observed, persisted=state), step)
+            return
+        except (ControlPlaneUnreachable, IdentityUnavailable):
+            return  # it may have arrived: the next observations show
+        ended_at = self._interfaces.clock() if status.progress is Progress.SUCCEEDED else None
+        if status.operation or ended_at:
+            update = replace(update, operation=status.operation, ended_at=ended_at)
+            self._write(replace(state, memory=replace(memory, update=update)))
+
+    def _good(self, observed: Observation) -> Candidate | None:
+        """What to roll back to: the last verified certificate, or the one served now, if Key Vault has it."""
+        good, served = observed.persisted.memory.good, observed.state.served
+        if good is not None or served is None:
+            return good
+        for version in self._interfaces.vault.versions(self._secrets.certificate)[:_VERSIONS]:
+            if version.enabled:
+                candidate = Candidate(version.id, served)
+                try:
+                    if self._read(candidate).fingerprint == served:
+                        return candidate
+                except (GatewayError, ValueError):
+                    continue  # another certificate, or none
+        return None
+
+    def _settle(self, observed: Observation) -> None:
+        memory = observed.persisted.memory
+        if memory.update is not None:
+            update = replace(memory.update, ended_at=self._interfaces.clock())
+            detail = "The update has ended; its certificate should appear."
+            self._remember(observed, replace(memory, update=update), events.UPDATE_ENDED, detail)
+
+    def _verify(self, observed: Observation, target: Candidate) -> None:
+        if observed.keys is not None and isinstance(observed.keys.step, Store):
+            # An update may change keys: they must be known before the proof.
+            self.take_for_keys(observed, observed.keys)
+            return
+        update = observed.persisted.memory.update
+        try:
+            self._prove(observed.keys, self._certificate(observed, target).leaf)
+        except GatewayError as error:
+            patience = self._settings.update_seconds + self._settings.settling_seconds
+            if isinstance(error, _INCONCLUSIVE) and (update is None or observed.state.now < update.begun_at + patience):
+                raise
+            started = update or Update(target, observed.state.now)
+            message = f"{error.title}. {error.detail}"
+            self._fail(observed, failed(observed.state, started, Reason.VERIFICATION_FAILED, message))
+            return
+        self._remember(observed, self._verified(observed, target), *_outcome(update, target), target.fingerprint)
+
+    def _verified(self, observed: Observation, target: Candidate) -> Memory:
+        memory = observed.persisted.memory
+        others = {name: failure for name, failure in memory.failed.items() if name != target.fingerprint}
+        now = self._interfaces.clock()
+        return replace(memory, good=replace(target, refusal=""), verified_at=now, update=None, failed=others)
+
+    def _fail(self, observed: Observation, step: Fail) -> None:
+        memory = observed.persisted.memory
+        failures = {**memory.failed, step.target.fingerprint: step.failure}
+        of_proof = step.failure.reason is Reason.VERIFICATION_FAILED
+        what = "verification of" if of_proof else "update to"
+        self._remember(
+            observed,
+            replace(memory, update=None, failed=failures),
+            events.VERIFICATION_FAILED if of_proof else events.UPDATE_FAILED,
+            f"The {what} {_short(step.target)} failed: {step.failure.message}",
+            step.target.fingerprint,
+            reason=step.failure.reason,
+        )
+
+    def _drop_pins(self, observed: Observation, keep: Candidate) -> None:
+        kept = [leaf for leaf in observed.pinned.leaves if fingerprint(leaf) == keep.fingerprint]
+        self._write_pins([*observed.pinned.authorities, *kept])
+        dropped = _count(len(observed.pinned.leaves) - len(kept), "old pin")
+        detail = f"The certificate {_short(keep)} is the only pin; {dropped} dropped."
+        self.commit(observed.persisted, events.PINS_DROPPED, detail, keep.fingerprint)
+
+    # The proof that a certificate and a key work.
+
+    def _regenerate(self, observed: Observation, keys: Keys, kind: KeyKind) -> None:
+        if observed.served is None:
+            raise ServiceUnreachable("The service presents no certificate, and its keys cannot be tested.")
+        # Gateways that lose this key must be able to use the other one.
+        self._prove_key(keys.stored[kind.other].value, observed.served)
+        value = self._interfaces.updates.regenerate(kind)
+        self._interfaces.vault.write(self._secrets.keys[kind], value)
+        detail = f"The {kind} key was regenerated, and is in Key Vault."
+        self.commit(observed.persisted, events.KEY_REGENERATED, detail, key=kind)
+
+    def _prove(self, keys: Keys | None, leaf: x509.Certificate) -> None:
+        """Score something, trusting one certificate alone, with the keys in the order in which gateways try them."""
+        refusal: GatewayError | None = None
+        for key in keys.newest_first if keys else self._stored_keys():
+            try:
+                self._prove_key(key, leaf)
+            except KeysRefused as error:
+                refusal = error
+            else:
+                return
+        raise refusal or KeysRefused("Key Vault has no key of the service.")
+
+    def _stored_keys(self) -> list[str]:
+        stored = newest_first(self._interfaces.vault.read(self._secrets.keys[kind]) for kind in KeyKind)
+        return [secret.value for secret in stored]
+
+    def _prove_key(self, key: str, leaf: x509.Certificate) -> None:
+        ends = self._interfaces.clock() + _REACH_SECONDS
+        while True:
+            try:
+                return self._interfaces.probe.score(pem(leaf), key)
+            except _INCONCLUSIVE:
+                # A service that was just updated may be restarting.
+                if self._interfaces.clock() >= ends:
+                    raise
+            self._interfaces.sleep(_REACH_PAUSE)
+
+    # Parts of the above.
+
+    def _certificate(self, observed: Observation, target: Candidate) -> Certificate:
+        if observed.desired is not None and observed.desired.fingerprint == target.fingerprint:
+            return observed.desired
+        return self._read(target)
+
+    def _read(self, target: Candidate) -> Certificate:
+        return parse(self._interfaces.vault.read(self._secrets.certificate, target.version).value)
+
+    def _write_pins(self, certificates: list[x509.Certificate]) -> None:
+        text = "".join(map(pem, dict.fromkeys(certificates)))
+        self._interfaces.vault.write(self._secrets.pins, text, content_type=_PEM)
+
+    def _remember(
+        self, observed: Observation, memory: Memory, kind: str, detail: str, about: str = "", **data: str | float
+    ) -> RotationState:
+        return self.commit(replace(observed.persisted, memory=memory), kind, detail, about, **data)
+
+    def _write(self, state: RotationState) -> None:
+        self._interfaces.vault.write(self._secrets.state, persisted.serialize(state), content_type="application/json")
+
+
+def _outcome(update: Update | None, target: Candidate) -> tuple[str, str]:
+    """The event of a certificate that was verified."""
+    if update is None:
+        return events.VERIFIED, f"The certificate {_short(target)} is served, and scores."
+    if update.is_rollback:
+        return events.ROLLED_BACK, f"The service is back at the certificate {_short(target)}, and scores."
+    return events.ROTATED, f"The service serves the certificate {_short(target)}, and scores."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _short(target: Candidate) -> str:
+    return target.fingerprint[:16]

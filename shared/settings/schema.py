@@ -1,0 +1,422 @@
+"""The app settings as one schema: each field names the setting that it is read from, its range and its meaning.
+
+A service is described by settings named ``SERVICE__{NAME}__{KEY}``, with its name in capitals and ``_`` for ``-``;
+``SERVICES`` lists the names. ``docs/reference/settings.md`` is generated from here. Standard library only: this module
+is imported at every cold start.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from shared.errors import Misconfigured
+from shared.settings.reader import (
+    FILE,
+    FLAG,
+    SERVICE_PREFIX,
+    TEXT,
+    Reader,
+    choice,
+    https,
+    required,
+    seconds,
+    secret_name,
+    setting,
+    triple,
+    whole,
+)
+
+_SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_A_MONTH = 30 * 86_400
+
+
+class IdentityKind(StrEnum):
+    """How the gateway authenticates to Key Vault."""
+
+    MANAGED = "managed"
+    # azure-identity's DefaultAzureCredential: for a developer's own sign-in; slow where there is none.
+    DEFAULT = "default"
+
+
+class Tls(StrEnum):
+    """Whether the channel to a service is encrypted."""
+
+    REQUIRED = "required"
+    # Spelled out, so that nobody turns TLS off without knowing the consequence.
+    INSECURE = "insecure-no-key-is-sent"
+
+
+class InputForm(StrEnum):
+    """What a service accepts: the image file as it was uploaded, or a tensor prepared here."""
+
+    ENCODED = "encoded"
+    TENSOR = "tensor"
+
+
+class OutputForm(StrEnum):
+    """What a service returns: probabilities that sum to one, or logits that still need a softmax."""
+
+    PROBABILITIES = "probabilities"
+    LOGITS = "logits"
+
+
+class ChannelOrder(StrEnum):
+    """The order of the colour channels in a tensor's last dimension."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture to a ``[size, size, 3]`` float32 tensor.
+
+    The shorter side is resized to ``resize`` pixels (bicubic), the centre of ``size`` by ``size`` is cropped, and each
+    channel becomes ``(value - mean) / scale``, with values of 0 to 255.
+    """
+
+    size: int = setting("IMAGE_SIZE", whole(1, 4096), 224, "the side of the centre crop, in pixels")
+    resize: int = setting(
+        "IMAGE_RESIZE",
+        whole(1, 8192),
+        256,
+        "the shorter side after resizing, before the crop, in pixels; also that of a file re-encoded for an `encoded` "
+        "service. At least `IMAGE_SIZE`",
+    )
+    mean: tuple[float, float, float] = setting(
+        "CHANNEL_MEAN",
+        triple(),
+        (127.0, 127.0, 127.0),
+        "for tensors: `(value - mean) / scale` of red, green and blue",
+        shown="127,127,127",
+    )
+    scale: tuple[float, float, float] = setting(
+        "CHANNEL_SCALE", triple(allow_zero=False), (128.0, 128.0, 128.0), "see `CHANNEL_MEAN`", shown="128,128,128"
+    )
+    order: ChannelOrder = setting(
+        "CHANNEL_ORDER", choice(ChannelOrder), ChannelOrder.RGB, "the order of a tensor's channels"
+    )
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """One inference service: its address, how it is trusted, what it accepts and returns."""
+
+    name: str
+    address: str = setting(
+        "ADDRESS",
+        required("the host name or IP address of the service"),
+        "",
+        "host name or IP address; several IPv4 addresses with commas are used in turn (then set `TLS_NAME`)",
+    )
+    port: int = setting("PORT", whole(1, 65535), 443, "TCP port")
+    tls: Tls = setting(
+        "TLS",
+        choice(Tls),
+        Tls.REQUIRED,
+        "`insecure-no-key-is-sent` for a service without TLS: it never gets a key",
+    )
+    tls_name: str = setting("TLS_NAME", TEXT, "", "the name in the service's certificate", shown="the address")
+    primary_key_secret: str = setting(
+        "PRIMARY_KEY_SECRET", secret_name("{name}-primary-key"), "", "name of the secret with the primary key"
+    )
+    secondary_key_secret: str = setting(
+        "SECONDARY_KEY_SECRET",
+        secret_name("{name}-secondary-key"),
+        "",
+        "name of the secret with the secondary key; it may be missing from the vault",
+    )
+    pins_secret: str = setting(
+        "PINS_SECRET",
+        secret_name("{name}-pins"),
+        "",
+        "name of the secret with PEM certificates, one or several: the service's own, or its authority's",
+    )
+    control_plane_name: str = setting(
+        "CONTROL_PLANE_NAME",
+        TEXT,
+        "",
+        "the service's name at the control plane; where set, its certificate and keys are rotated",
+    )
+    certificate_secret: str = setting(
+        "CERTIFICATE_SECRET",
+        secret_name("{name}-certificate"),
+        "",
+        "name of the secret with the certificate to rotate to, its key and chain (PEM or PKCS#12)",
+    )
+    model: str = setting("MODEL", TEXT, "", "TensorFlow Serving's name of the model; may stay empty")
+    signature: str = setting("SIGNATURE", TEXT, "", "the model's signature; may stay empty")
+    input_name: str = setting("INPUT_NAME", TEXT, "images", "name of the input tensor")
+    input_form: InputForm = setting(
+        "INPUT_FORM",
+        choice(InputForm),
+        InputForm.ENCODED,
+        "`encoded`: the file's bytes are sent; `tensor`: the picture is decoded and normalised here",
+    )
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    output_name: str = setting("OUTPUT_NAME", TEXT, "output_alias", "name of the output tensor")
+    output_form: OutputForm = setting(
+        "OUTPUT_FORM", choice(OutputForm), OutputForm.PROBABILITIES, "to `logits` a softmax is applied here"
+    )
+    labels: str = setting("LABELS", TEXT, "imagenet", "`imagenet`, or a UTF-8 file in the app, one name a line")
+    max_message_bytes: int = setting(
+        "MAX_MESSAGE_BYTES",
+        whole(65_536, 64 * 1024 * 1024),
+        4 * 1024 * 1024,
+        "the largest message that the service accepts; a larger file is made smaller first",
+    )
+    deadline_seconds: float = setting(
+        "DEADLINE_MS",
+        seconds(1, 600_000, per_second=1000),
+        10.0,
+        "for the whole of a request, in milliseconds",
+        shown="10000",
+    )
+    max_concurrency: int = setting(
+        "MAX_CONCURRENCY",
+        whole(1, 10_000),
+        64,
+        "images in progress at each address and worker at most, fewer while the service is slow; further ones are "
+        "refused at once with 503 and `Retry-After`",
+    )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Host names or IP addresses, one or several."""
+        return tuple(part.strip() for part in self.address.split(","))
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """The names, or IP addresses, that the service's certificate must cover."""
+        return (self.tls_name,) if self.tls_name else self.addresses
+
+    def __repr__(self) -> str:
+        return f"<ServiceSettings {self.name}>"
+
+
+@dataclass(frozen=True)
+class VaultSettings:
+    """Key Vault and the identity that reads it."""
+
+    url: str = setting(
+        "KEY_VAULT_URL",
+        https(example="as in https://my-vault.vault.azure.net"),
+        "",
+        "the vault, as in `https://my-vault.vault.azure.net`",
+    )
+    identity: IdentityKind = setting(
+        "KEY_VAULT_IDENTITY",
+        choice(IdentityKind),
+        IdentityKind.MANAGED,
+        "`managed`: the function app's identity; `default`: azure-identity's chain, for your own sign-in",
+    )
+    client_id: str = setting("MANAGED_IDENTITY_CLIENT_ID", TEXT, "", "client id of a user-assigned identity")
+    ca_file: str = setting(
+        "KEY_VAULT_CA_FILE", FILE, "", "only for a local vault: the authority of its certificate, PEM"
+    )
+    refresh_seconds: float = setting(
+        "CREDENTIALS_REFRESH_SECONDS",
+        seconds(1, 86_400),
+        300.0,
+        "maximum age of keys and pins, which are read again in the background",
+        shown="300",
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        return urlsplit(self.url).hostname in {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True)
+class RotationSettings:
+    """The control plane's account, and how certificates and keys are rotated through it. Times are in seconds."""
+
+    subscription: str = setting(
+        "CONTROL_PLANE_SUBSCRIPTION",
+        required("the subscription id of the control plane's account"),
+        "",
+        "the subscription of the control plane's account; needed, as the next two, once a service is rotated",
+    )
+    group: str = setting(
+        "CONTROL_PLANE_GROUP",
+        required("the resource group of the control plane's account"),
+        "",
+        "the account's resource group",
+    )
+    account: str = setting(
+        "CONTROL_PLANE_ACCOUNT", required("the name of the control plane's account"), "", "the account's name"
+    )
+    arm_endpoint: str = setting(
+        "CONTROL_PLANE_ARM_ENDPOINT",
+        https(),
+        "https://management.azure.com",
+        "Azure Resource Manager, which returns the control plane's address",
+    )
+    ca_file: str = setting(
+        "CONTROL_PLANE_CA_FILE", FILE, "", "only for a local control plane: the authority of its certificate, PEM"
+    )
+    grace_seconds: float = setting(
+        "ROTATION_GRACE_SECONDS",
+        seconds(0, _A_MONTH),
+        86_400.0,
+        "how long old pins stay after the new certificate was verified",
+        shown="86400",
+    )
+    update_seconds: float = setting(
+        "ROTATION_UPDATE_SECONDS", seconds(1, _A_MONTH), 3_600.0, "how long an update may take", shown="3600"
+    )
+    settling_seconds: float = setting(
+        "ROTATION_SETTLING_SECONDS",
+        seconds(1, _A_MONTH),
+        300.0,
+        "how long after an update the new certificate may take to appear",
+        shown="300",
+    )
+    retry_seconds: float = setting(
+        "ROTATION_RETRY_SECONDS",
+        seconds(1, _A_MONTH),
+        3_600.0,
+        "pause before a failed update is retried; doubled each time, up to a day",
+        shown="3600",
+    )
+    lease_seconds: float = setting(
+        "ROTATION_LEASE_SECONDS",
+        seconds(5, _A_MONTH),
+        120.0,
+        "how long a run that died blocks others",
+        shown="120",
+    )
+    least_valid_days: int = setting(
+        "ROTATION_MIN_VALID_DAYS", whole(0, 3_650), 7, "days that a new certificate must still be valid"
+    )
+    warn_days: int = setting(
+        "ROTATION_WARN_DAYS", whole(0, 3_650), 30, "remaining days from which the served certificate is warned of"
+    )
+    key_days: int = setting(
+        "KEY_ROTATION_DAYS", whole(0, 3_650), 0, "age in days at which both keys are rotated; 0 for only on demand"
+    )
+    allow_self_signed: bool = setting(
+        "ROTATION_ALLOW_SELF_SIGNED", FLAG, False, "`yes` accepts self-signed certificates: for development", shown="no"
+    )
+    webhook_url: str = setting(
+        "ROTATION_WEBHOOK_URL",
+        https(loopback_http=True),
+        "",
+        "gets the outcome of every rotation, and warnings, as CloudEvents; https, or http on loopback",
+        in_repr=False,
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may contain."""
+
+    image_bytes: int = setting("MAX_IMAGE_BYTES", whole(1, 100_000_000), 20_000_000, "bytes of one image")
+    image_pixels: int = setting("MAX_IMAGE_PIXELS", whole(1, 1_000_000_000), 50_000_000, "pixels of one image")
+    images: int = setting("MAX_IMAGES", whole(1, 1_000), 16, "images in one request")
+
+
+@dataclass(frozen=True)
+class General:
+    """The settings that belong to no other group."""
+
+    services: str = setting(
+        "SERVICES", TEXT, "", "names of the inference services, with commas: lower-case letters, digits, hyphens"
+    )
+    default_service: str = setting("DEFAULT_SERVICE", TEXT, "", "the service of `POST /api/score`", shown="the first")
+    rotation_schedule: str = setting(
+        "ROTATION_SCHEDULE",
+        TEXT,
+        "",
+        "the timer's NCRONTAB expression, such as `0 */5 * * * *`; every function app needs it: the host resolves it",
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of the gateway; ``vault`` is None where no service needs one, ``rotation`` where none is rotated."""
+
+    services: Mapping[str, ServiceSettings]
+    default_service: str
+    vault: VaultSettings | None
+    limits: Limits
+    rotation: RotationSettings | None = None
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        Misconfigured: names every setting that is missing, unknown or has a wrong value.
+    """
+    reader = Reader(environ)
+    general = reader.read(General)
+    names = [name for name in re.split(r"[,\s]+", general.services) if name]
+    _check_names(names, reader)
+    services = {name: _service(name, reader) for name in names}
+    default = general.default_service or (names[0] if names else "")
+    if names and default not in services:
+        reader.fault("DEFAULT_SERVICE", f"is {default!r}, which SERVICES does not list")
+    rotated = [service for service in services.values() if service.control_plane_name]
+    _check_rotated(rotated, reader)
+    needs_vault = any(service.tls is Tls.REQUIRED for service in services.values())
+    settings = Settings(
+        services=services,
+        default_service=default,
+        vault=reader.read(VaultSettings) if needs_vault else None,
+        limits=reader.read(Limits),
+        rotation=reader.read(RotationSettings) if rotated else None,
+    )
+    for schema in (VaultSettings, RotationSettings):
+        reader.declare(schema)
+    reader.check_unknown()
+    if reader.faults:
+        raise Misconfigured("; ".join(reader.faults), settings=reader.names)
+    return settings
+
+
+def prefix(service: str) -> str:
+    """The beginning of a service's settings, as ``SERVICE__MY_MODEL__`` of ``my-model``."""
+    return f"{SERVICE_PREFIX}{service.upper().replace('-', '_')}__"
+
+
+def _check_names(names: list[str], reader: Reader) -> None:
+    if not names:
+        reader.fault("SERVICES", "lists no service; name at least one, as in SERVICES=imagenet")
+    for name in names:
+        if not _SERVICE_NAME.fullmatch(name):
+            reader.fault("SERVICES", f"contains {name!r}; a name is lower-case letters, digits and hyphens")
+    for twice in sorted(name for name, count in Counter(names).items() if count > 1):
+        reader.fault("SERVICES", f"lists {twice!r} twice")
+
+
+def _service(name: str, reader: Reader) -> ServiceSettings:
+    own = reader.within(prefix(name), service=name)
+    preprocessing = own.read(Preprocessing, resize=0)
+    size = preprocessing.size
+    resize = whole(size, 8192).read(own, "IMAGE_RESIZE", max(Preprocessing().resize, size))
+    return own.read(ServiceSettings, name=name, preprocessing=replace(preprocessing, resize=resize))
+
+
+def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
+    """Two services must not be rotated into each other's secrets, and one without TLS has nothing to rotate."""
+    for what in (
+        "control_plane_name",
+        "pins_secret",
+        "certificate_secret",
+        "primary_key_secret",
+        "secondary_key_secret",
+    ):
+        counts = Counter(getattr(service, what) for service in services)
+        for twice in sorted(value for value, count in counts.items() if count > 1):
+            names = ", ".join(service.name for service in services if getattr(service, what) == twice)
+            reader.fault(
+                f"{SERVICE_PREFIX}...__{what.upper()}",
+                f"is {twice!r} for each of {names}, and only one may rotate it: leave CONTROL_PLANE_NAME to that one",
+            )
+    for service in services:
+        if service.tls is not Tls.REQUIRED:
+            reader.fault(f"{prefix(service.name)}CONTROL_PLANE_NAME", "is set for a service without TLS")

@@ -1,0 +1,43 @@
+"""What accompanies one request on its way through the gateway."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+
+from shared.errors import DeadlineExceeded
+from shared.telemetry.timings import IN_PROGRESS, Timings
+
+
+@dataclass(frozen=True)
+class RequestContext:
+    """One request's id, deadline, trace and timings.
+
+    ``deadline`` is a point of ``time.monotonic()``; the trace headers follow https://www.w3.org/TR/trace-context/ and
+    are empty where there is no trace.
+    """
+
+    request_id: str
+    deadline: float
+    traceparent: str = ""
+    tracestate: str = ""
+    timings: Timings = field(default_factory=Timings)
+
+    def for_image(self) -> "RequestContext":
+        """The context of one image among several of the request; see :meth:`Timings.for_image`."""
+        return replace(self, timings=self.timings.for_image())
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline; zero or less when it has passed."""
+        return self.deadline - time.monotonic()
+
+    def timeout(self) -> asyncio.Timeout:
+        """Bounds work that has no deadline of its own by the request's; it raises TimeoutError.
+
+        Not for gRPC calls: they have a deadline, and a cancelled one leaves memory behind in gRPC.
+        """
+        return asyncio.timeout(max(self.remaining, 0))
+
+    def deadline_exceeded(self) -> DeadlineExceeded:
+        """The error to raise for a TimeoutError; it names the part of the request that was in progress."""
+        return DeadlineExceeded(f"The deadline passed while {IN_PROGRESS[self.timings.latest]}.")

@@ -1,0 +1,64 @@
+"""The times of a request's parts, as the header Server-Timing reports them."""
+
+import time
+from collections.abc import Mapping
+
+# The parts, in the order in which they happen.
+_PARTS = DECODE, CREDENTIALS, WAIT, PREDICT = "decode", "credentials", "wait", "predict"
+_SERVER_TIMING = ", ".join(f"{part};dur={{:.2f}}" for part in (*_PARTS, "total"))
+
+# What is in progress during a part, in words; empty before the first.
+IN_PROGRESS: Mapping[str, str] = {
+    "": "the request was waiting for its turn",
+    DECODE: "the image was being read",
+    CREDENTIALS: "Key Vault was being read",
+    WAIT: "the connection to the service was being made",
+    PREDICT: "the service was scoring",
+}
+
+
+class Timings:
+    """Adds up the seconds of each part of a request; the parts of several images add up too.
+
+    ``latest`` is the part that started last.
+    """
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._seconds = dict.fromkeys(_PARTS, 0.0)
+        self.latest = ""
+
+    def for_image(self) -> "Timings":
+        """Timings of one image among several: they add to the same sums, and have a ``latest`` of their own."""
+        part = Timings()
+        part._seconds = self._seconds
+        return part
+
+    def measure(self, part: str) -> "_Measurement":
+        """The duration of a ``with`` block, however it ends, is added to ``part``."""
+        return _Measurement(self, part)
+
+    def add(self, part: str, seconds: float) -> None:
+        self._seconds[part] += seconds
+
+    def server_timing(self) -> str:
+        """The value of a Server-Timing header (https://www.w3.org/TR/server-timing/), in milliseconds."""
+        total = time.perf_counter() - self._start
+        return _SERVER_TIMING.format(*(seconds * 1000 for seconds in (*self._seconds.values(), total)))
+
+
+class _Measurement:
+    """A class, not a generator, which would take twice as long: each request passes through several of these."""
+
+    __slots__ = ("_part", "_start", "_timings")
+
+    def __init__(self, timings: Timings, part: str) -> None:
+        self._timings = timings
+        self._part = part
+
+    def __enter__(self) -> None:
+        self._timings.latest = self._part
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
+        self._timings.add(self._part, time.perf_counter() - self._start)

@@ -1,1 +1,0 @@
-"""Secrets and certificates: what the gateway may use, and whom it believes. Knows nothing of scoring."""

@@ -1,0 +1,166 @@
+"""A TLS gRPC channel to a service, with the certificates that it trusts and the number of calls on it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Self
+
+import grpc
+import grpc.aio
+
+from shared.credentials.pins import Pins
+from shared.settings import ServiceSettings, Tls
+from shared.telemetry import RequestContext, log
+
+# Seconds that the calls on a replaced channel have left, and that a connection may take to be made.
+DRAIN_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+
+type _Method = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+
+_MEBIBYTE = 1024 * 1024
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    # Large photographs are sent in one message; beyond that the service's own limit decides.
+    ("grpc.max_send_message_length", 64 * _MEBIBYTE),
+    ("grpc.max_receive_message_length", 64 * _MEBIBYTE),
+    # A frozen peer is noticed by a ping, while calls wait, within 2.5 s: gRPC's default takes a minute. A slow one
+    # answers the ping, and gets no more than two of them before it answers the call.
+    ("grpc.keepalive_time_ms", 1_500),
+    ("grpc.keepalive_timeout_ms", 1_000),
+    ("grpc.http2.ping_timeout_ms", 1_000),
+    # No pings without calls: servers answer those with too_many_pings. Load balancers drop an idle connection after
+    # four minutes, so it is closed before that, and reopened by the next call.
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.client_idle_timeout_ms", 180_000),
+    # Reconnected within half a second of the service's return. The option called "min" is really how long a connection
+    # may take to be made: as short as the others, it would cut off every handshake over a long distance.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    # Retries are decided here, by cause, not in the library.
+    ("grpc.enable_retries", 0),
+    # A channel with other roots must not share the connection of one with the old roots.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
+
+
+@dataclass(frozen=True)
+class Target:
+    """gRPC's name of a service's address, and the name in its certificate (empty: its address)."""
+
+    name: str
+    tls: bool
+    server_name: str = ""
+    round_robin: bool = False
+
+    @classmethod
+    def of(cls, service: ServiceSettings) -> "Target":
+        """An address is a host name, an IP address, or several IPv4 addresses with commas (used in turn)."""
+        hosts = [f"[{one}]:{service.port}" if ":" in one else f"{one}:{service.port}" for one in service.addresses]
+        several = len(hosts) > 1
+        name = f"ipv4:{','.join(hosts)}" if several else f"dns:///{hosts[0]}"
+        return cls(name, service.tls is Tls.REQUIRED, service.tls_name, several)
+
+
+class Channel:
+    """A gRPC channel with the pins that it trusts; each call enters and leaves it as a context manager."""
+
+    # _calls    calls in progress
+    # _idle     set while there are none
+    # _methods  gRPC's callables by the methods' full names
+
+    def __init__(self, target: Target, pins: Pins | None) -> None:
+        self.pins = pins
+        self._tls = target.tls
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._channel = _open(target, pins)
+        self._methods: dict[str, _Method] = {}
+
+    async def call(self, method: str, request: bytes, key: str | None, context: RequestContext) -> bytes:
+        """Call a method, as ``/package.Service/Method``, with a serialized message; the response is serialized too.
+
+        Raises:
+            grpc.aio.AioRpcError: as gRPC reports it.
+        """
+        callable_ = self._methods.get(method)
+        if callable_ is None:
+            # Without serializers: bytes in, bytes out.
+            callable_ = self._methods[method] = self._channel.unary_unary(method)
+        return await callable_(request, timeout=max(context.remaining, 0.001), metadata=self._metadata(key, context))
+
+    async def connected(self, seconds: float, *, through_failures: bool = False) -> bool:
+        """Wait until the channel is connected; False where ``seconds`` pass before, or an attempt to connect fails.
+
+        With ``through_failures`` failed attempts do not end the wait.
+        """
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                return await self._connect(through_failures=through_failures)
+        except TimeoutError:
+            return False
+
+    @property
+    def state(self) -> str:
+        """The state by gRPC's name: idle, connecting, ready, transient_failure or shutdown."""
+        return self._channel.get_state().name.lower()
+
+    def __enter__(self) -> Self:
+        self._calls += 1
+        self._idle.clear()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
+
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Close after the last call, or after ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("a channel is closed with %d calls still in progress", self._calls)
+        await self.close()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.state}, {self._calls} calls, {self.pins!r}>"
+
+    async def _connect(self, *, through_failures: bool) -> bool:
+        ready, shutdown = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN
+        state = self._channel.get_state(try_to_connect=True)
+        while state not in (ready, shutdown):
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and not through_failures:
+                return False
+            await self._channel.wait_for_state_change(state)
+            state = self._channel.get_state(try_to_connect=True)
+        return state is ready
+
+    def _metadata(self, key: str | None, context: RequestContext) -> tuple[tuple[str, str], ...]:
+        metadata = []
+        if key is not None:
+            if not self._tls:
+                raise RuntimeError("a key must never be sent without TLS")
+            metadata.append(("authorization", key))
+        if context.traceparent:
+            metadata.append(("traceparent", context.traceparent))
+        if context.tracestate:
+            metadata.append(("tracestate", context.tracestate))
+        return tuple(metadata)
+
+
+def _open(target: Target, pins: Pins | None) -> grpc.aio.Channel:
+    options: list[tuple[str, int | str]] = list(_OPTIONS)
+    if target.round_robin:
+        options.append(("grpc.service_config", _ROUND_ROBIN))
+    if not target.tls:
+        return grpc.aio.insecure_channel(target.name, options)
+    if target.server_name:
+        options.append(("grpc.ssl_target_name_override", target.server_name))
+    roots = grpc.ssl_channel_credentials(root_certificates=None if pins is None else pins.bundle)
+    return grpc.aio.secure_channel(target.name, roots, options)

@@ -1,0 +1,181 @@
+"""The client of one service: the live channel, the current key, and what follows when something is refused."""
+
+import itertools
+from typing import NamedTuple
+
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from shared.credentials.cache import CredentialCache, Credentials
+from shared.errors import GatewayError, ServiceUnreachable
+from shared.settings import ServiceSettings
+from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext
+from shared.upstream.admission import Admission
+from shared.upstream.causes import cause, is_trust_failure
+from shared.upstream.channel import Channel, Target
+from shared.upstream.recovery import Recovery, pins_of
+from shared.upstream.slot import ChannelSlot
+
+# The statuses of a service that is overloaded.
+_NO_CAPACITY = (StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED)
+
+
+class _Rpc(NamedTuple):
+    """One call of a service's method, ready to be sent over a channel with a key."""
+
+    method: str
+    request: bytes
+    context: RequestContext
+    admission: Admission | None
+
+
+class ServiceClient:
+    """Calls one inference service; knows channels, keys, deadlines and retries, and no protocol.
+
+    ``credentials`` is None for a service without TLS, which is never sent a key.
+    """
+
+    # _accepted  the key that the service accepted last, and the keys that it was one of; with others the first is tried
+
+    def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
+        self.credentials = credentials
+        self._slot = ChannelSlot(Target.of(service))
+        self._recovery = Recovery(self._slot, credentials)
+        self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
+
+    async def call(
+        self, method: str, request: bytes, context: RequestContext, *, admission: Admission | None = None
+    ) -> bytes:
+        """Call a method, as ``/package.Service/Method``, with a serialized message; the response is serialized too.
+
+        After a refused key the other one is tried, then newer ones from Key Vault; after an untrusted certificate newer
+        pins, for a while; after a connection that broke or cannot be made, the call waits for a new one, for a while
+        and within the retry budget. All within the deadline; nothing else is tried twice.
+
+        Args:
+            method: the method's full name.
+            request: the serialized request message.
+            context: of the request that the call belongs to.
+            admission: tracks the call where it counts for the service's load.
+
+        Raises:
+            GatewayError: the cause, as the service, the network or Key Vault reported it.
+        """
+        rpc = _Rpc(method, request, context, admission)
+        self._recovery.call_started()
+        untrusted: GatewayError | None = None
+        for attempts in itertools.count(1):
+            with context.timings.measure(CREDENTIALS):
+                credentials = await self._current(context)
+            try:
+                response = await self._with_any_key(rpc, credentials)
+            except AioRpcError as error:
+                why = cause(error)
+                if credentials is not None and is_trust_failure(why):
+                    untrusted = why
+                    await self._recovery.from_distrust(why, attempts, credentials, context)
+                elif isinstance(why, ServiceUnreachable):
+                    await self._recovery.from_disconnection(untrusted or why, attempts, credentials, context)
+                else:
+                    raise why from error
+            else:
+                break
+        self._recovery.call_succeeded()
+        return response
+
+    async def call_once(self, method: str, request: bytes, context: RequestContext) -> bytes:
+        """As :meth:`call`, with one key and without retries: for questions about the service's state.
+
+        Raises:
+            GatewayError: the cause.
+        """
+        credentials = None if self.credentials is None else await self.credentials.current()
+        try:
+            with self._slot.channel(pins_of(credentials)) as channel:
+                await channel.connected(context.remaining)
+                return await channel.call(method, request, self._first_key(credentials), context)
+        except AioRpcError as error:
+            raise cause(error) from error
+
+    @property
+    def channel_state(self) -> str:
+        """The live channel's state by gRPC's name; ``none`` before the first call."""
+        return self._slot.state
+
+    async def close(self) -> None:
+        await self._slot.close()
+
+    def __repr__(self) -> str:
+        return f"<ServiceClient {self._slot!r} {self.credentials!r}>"
+
+    async def _current(self, context: RequestContext) -> Credentials | None:
+        if self.credentials is None:
+            return None
+        snapshot = self.credentials.latest()
+        if snapshot is not None:
+            return snapshot
+        async with context.timeout():
+            return await self.credentials.current()
+
+    def _first_key(self, credentials: Credentials | None) -> str | None:
+        if credentials is None:
+            return None
+        keys, key = self._accepted
+        return key if keys == credentials.keys else credentials.keys[0]
+
+    async def _with_any_key(self, rpc: _Rpc, credentials: Credentials | None) -> bytes:
+        """One attempt, or a few more where the service refuses a key: with the others, then with newer ones.
+
+        Raises:
+            AioRpcError: the call failed; over its key only where no key is accepted.
+        """
+        key, tried = self._first_key(credentials), set[str | None]()
+        while True:
+            try:
+                return await self._attempt(rpc, credentials, key)
+            except AioRpcError as error:
+                if credentials is None or error.code() is not StatusCode.UNAUTHENTICATED:
+                    raise
+                tried.add(key)
+                key, credentials = await self._next_key(tried, credentials, rpc.context)
+                if key is None:
+                    raise
+
+    async def _next_key(
+        self, tried: set[str | None], credentials: Credentials, context: RequestContext
+    ) -> tuple[str | None, Credentials]:
+        """A key that was not tried yet, of these credentials or of newer ones; None where there is none."""
+        key = _untried(credentials, tried)
+        if key is None:
+            credentials = await self._recovery.newer(credentials, context)
+            key = _untried(credentials, tried)
+        return key, credentials
+
+    async def _attempt(self, rpc: _Rpc, credentials: Credentials | None, key: str | None) -> bytes:
+        context = rpc.context
+        with self._slot.channel(pins_of(credentials)) as channel:
+            if channel.state != "ready":
+                with context.timings.measure(WAIT):
+                    await channel.connected(context.remaining)
+            with context.timings.measure(PREDICT):
+                response = await _send(rpc, channel, key)
+        if credentials is not None:
+            self._accepted = (credentials.keys, key)
+        return response
+
+
+async def _send(rpc: _Rpc, channel: Channel, key: str | None) -> bytes:
+    if rpc.admission is None:
+        return await channel.call(rpc.method, rpc.request, key, rpc.context)
+    # Tracked without the waits before it: while a connection is being made, nothing is overloaded.
+    with rpc.admission.track(rpc.context):
+        try:
+            return await channel.call(rpc.method, rpc.request, key, rpc.context)
+        except AioRpcError as error:
+            if error.code() in _NO_CAPACITY:
+                raise cause(error) from error
+            raise
+
+
+def _untried(credentials: Credentials, tried: set[str | None]) -> str | None:
+    return next((key for key in credentials.keys if key not in tried), None)

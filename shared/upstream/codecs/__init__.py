@@ -1,0 +1,29 @@
+"""Codecs: one inference protocol each, behind the interface that the rest of the gateway uses.
+
+A codec knows the protocol's gRPC methods, how a request is laid out around its payload, and how a response is read. It
+does no I/O. A new protocol is one module here, chosen in :mod:`shared.gateway`, and its tests.
+"""
+
+from shared.upstream.codecs.interface import (
+    Codec,
+    EncodedImages,
+    FloatTensor,
+    Output,
+    RequestTemplate,
+    Rpc,
+    Selector,
+    Signatures,
+    VersionStatus,
+)
+
+__all__ = [
+    "Codec",
+    "EncodedImages",
+    "FloatTensor",
+    "Output",
+    "RequestTemplate",
+    "Rpc",
+    "Selector",
+    "Signatures",
+    "VersionStatus",
+]

@@ -1,0 +1,132 @@
+"""The interface of a codec, and the values that it takes and returns. Cheap to import at a cold start."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Selector:
+    """The version and signature of a model; what is None or empty is left to the service and the settings.
+
+    At most one of ``version`` and ``label`` is given.
+    """
+
+    version: int | None = None
+    label: str = ""
+    signature: str = ""
+
+
+class EncodedImages(NamedTuple):
+    """A tensor of image files: strings of shape ``[N]``."""
+
+    files: Sequence[bytes]
+
+
+class FloatTensor(NamedTuple):
+    """A tensor of float32 values; ``content`` has them little-endian, row by row, and fits the shape."""
+
+    shape: tuple[int, ...]
+    content: bytes | memoryview
+
+
+class Output(NamedTuple):
+    """A model's output: float32 of any shape, and the model's version where the service reports it."""
+
+    values: "npt.NDArray[np.float32]"
+    version: int | None
+
+
+class Rpc(NamedTuple):
+    """A gRPC method by its full name, and the serialized request."""
+
+    method: str
+    request: bytes
+
+
+class VersionStatus(NamedTuple):
+    """One version of a model: its state, and the name and message of the gRPC status behind it.
+
+    The states are those of TensorFlow Serving: AVAILABLE, LOADING and so on.
+    """
+
+    version: int
+    state: str
+    error_code: str
+    error_message: str
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """A model's metadata: the version that it describes, and each signature in protobuf's JSON form.
+
+    ``spec`` is a ModelSpec in that form, ``definitions`` the ``signature_def`` of a SignatureDefMap, with the field
+    names of TensorFlow Serving's .proto files (https://protobuf.dev/programming-guides/json/).
+    """
+
+    spec: Mapping[str, Any]
+    definitions: Mapping[str, Any]
+
+    def output_shape(self, signature: str, output: str) -> list[int] | None:
+        """The shape of an output, -1 where a size varies; None where the metadata has no shape.
+
+        Of the signature named, or else of TensorFlow Serving's default one.
+        """
+        definition = self.definitions.get(signature or "serving_default", {})
+        shape = definition.get("outputs", {}).get(output, {}).get("tensor_shape", {})
+        if not shape or shape.get("unknown_rank"):
+            return None
+        return [int(dim["size"]) for dim in shape.get("dim", ())]
+
+
+class RequestTemplate(Protocol):
+    """Makes the inference requests of one service and selector: all but the images is the same in each."""
+
+    def room(self, message_bytes: int) -> int:
+        """The bytes that a message of that many bytes leaves for an encoded image."""
+
+    def encoded(self, images: Sequence[bytes]) -> bytes:
+        """A request of image files, a tensor of shape ``[N]``."""
+
+    def floats(self, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
+        """A request of float32 values, little-endian, row by row."""
+
+
+class Codec(Protocol):
+    """One protocol as one service uses it: its names of model, signature, input and output are fixed.
+
+    All methods that read a response raise ServiceAnswerInvalid where it is not what the protocol prescribes.
+    """
+
+    infer_method: str
+
+    def requests(self, selector: Selector) -> RequestTemplate:
+        """The inference requests for a version and signature."""
+
+    def scores(self, response: bytes) -> "npt.NDArray[np.float32]":
+        """The scores of one image: ``[classes]`` float32, all finite."""
+
+    def output(self, response: bytes, rows: int) -> Output:
+        """The output for that many inputs: ``[rows, ...]`` float32, all finite."""
+
+    def status(self, selector: Selector) -> Rpc:
+        """Asks for the model's versions."""
+
+    def versions(self, response: bytes) -> list[VersionStatus]:
+        """The model's versions in the response to :meth:`status`."""
+
+    def metadata(self, selector: Selector) -> Rpc:
+        """Asks for the model's signatures."""
+
+    def signatures(self, response: bytes) -> Signatures:
+        """The model's signatures in the response to :meth:`metadata`."""
+
+    def readiness(self) -> Rpc:
+        """Asks whether the service is ready."""
+
+    def reported_status(self, response: bytes) -> str:
+        """The status in the response to :meth:`readiness`: ``serving`` where the service is ready."""

@@ -1,0 +1,247 @@
+"""TensorFlow Serving's protocol: PredictionService and ModelService.
+
+A request's bytes are assembled by hand around the payload, which is thus copied only once: a 600 KB tensor takes some
+tens of microseconds instead of most of a millisecond through message objects. The field numbers are TensorFlow's, and
+a test compares the result with what the generated code reads.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError, Message
+
+from protos.health_pb2 import HealthCheckResponse
+from protos.serving_pb2 import (
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    GetModelStatusRequest,
+    GetModelStatusResponse,
+    ModelSpec,
+    ModelVersionStatus,
+    PredictResponse,
+    SignatureDefMap,
+)
+from protos.tensor_pb2 import DT_FLOAT, DT_STRING, TensorProto, TensorShapeProto
+from shared.errors import ServiceAnswerInvalid
+from shared.settings import ServiceSettings
+from shared.upstream.codecs.interface import Output, Rpc, Selector, Signatures, VersionStatus
+from shared.upstream.codecs.layouts import Layouts
+from shared.upstream.codecs.wire import LENGTH, VARINT, field, tag, varint
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+HEALTH = "/grpc.health.v1.Health/Check"
+
+# The only metadata field that TensorFlow Serving has.
+_METADATA_FIELD = "signature_def"
+
+# gRPC's statuses by number: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md.
+_STATUSES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
+
+# The size to which a single value may be broadcast: far beyond any classifier, far below what would hurt.
+_MAX_BROADCAST = 1_000_000
+
+
+class TensorFlowCodec:
+    """Implements :class:`shared.upstream.codecs.Codec` for one service."""
+
+    infer_method = PREDICT
+
+    def __init__(self, service: ServiceSettings) -> None:
+        self._service = service
+        self._layouts = Layouts()
+
+    def requests(self, selector: Selector) -> "PredictRequests":
+        """The PredictRequests for a version and signature."""
+        spec = self._spec(selector)
+        spec.signature_name = selector.signature or self._service.signature
+        return PredictRequests(spec, self._service.input_name)
+
+    def scores(self, response: bytes) -> npt.NDArray[np.float32]:
+        """The scores of one image: ``[classes]`` float32, all finite.
+
+        Raises:
+            ServiceAnswerInvalid: no such output, another type or shape, or values that are not finite.
+        """
+        values = self._read(response).values
+        if values.ndim < 2 or values.shape[0] != 1 or values.size == 0:
+            raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
+        return values.reshape(-1)
+
+    def output(self, response: bytes, rows: int) -> Output:
+        """The output for that many inputs: ``[rows, ...]`` float32, all finite.
+
+        Raises:
+            ServiceAnswerInvalid: no such output, another type or number of rows, or values that are not finite.
+        """
+        found = self._read(response)
+        if found.values.shape[:1] != (rows,) or found.values.size == 0:
+            raise ServiceAnswerInvalid(f"The output's shape is {list(found.values.shape)}; [{rows}, ...] is needed.")
+        return found
+
+    def status(self, selector: Selector) -> Rpc:
+        """A GetModelStatusRequest."""
+        return Rpc(STATUS, GetModelStatusRequest(model_spec=self._spec(selector)).SerializeToString())
+
+    def versions(self, response: bytes) -> list[VersionStatus]:
+        """The versions in a GetModelStatusResponse."""
+        return [_version(one) for one in _parse(GetModelStatusResponse, response).model_version_status]
+
+    def metadata(self, selector: Selector) -> Rpc:
+        """A GetModelMetadataRequest."""
+        request = GetModelMetadataRequest(model_spec=self._spec(selector), metadata_field=[_METADATA_FIELD])
+        return Rpc(METADATA, request.SerializeToString())
+
+    def signatures(self, response: bytes) -> Signatures:
+        """The signatures in a GetModelMetadataResponse."""
+        return _signatures(_parse(GetModelMetadataResponse, response))
+
+    def readiness(self) -> Rpc:
+        """The health check of gRPC (https://github.com/grpc/grpc/blob/master/doc/health-checking.md)."""
+        return Rpc(HEALTH, b"")
+
+    def reported_status(self, response: bytes) -> str:
+        """The status in a HealthCheckResponse, in lower case."""
+        return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(response).status).lower()
+
+    def _spec(self, selector: Selector) -> ModelSpec:
+        spec = ModelSpec(name=self._service.model)
+        if selector.version is not None:
+            spec.version.value = selector.version
+        elif selector.label:
+            spec.version_label = selector.label
+        return spec
+
+    def _read(self, response: bytes) -> Output:
+        found = self._layouts.read(response)
+        if found is None:
+            found = _output(response, self._service.output_name)
+            self._layouts.learn(response, found)
+        if not np.isfinite(found.values).all():
+            raise ServiceAnswerInvalid("The output contains values that are not finite (NaN or infinity).")
+        return found
+
+
+class PredictRequests:
+    """Makes PredictRequests; implements :class:`shared.upstream.codecs.RequestTemplate`."""
+
+    def __init__(self, spec: ModelSpec, input_name: str) -> None:
+        self._head = field(1, spec.SerializeToString()) if spec.ByteSize() else b""
+        self._input_name = field(1, input_name.encode())
+        self._overhead = len(self.encoded([b""]))
+
+    def room(self, message_bytes: int) -> int:
+        """The bytes that a message of that many bytes leaves for an encoded image."""
+        # The numbers that encode lengths grow with it by a few bytes.
+        return message_bytes - self._overhead - 32
+
+    def encoded(self, images: Sequence[bytes]) -> bytes:
+        """A request of image files: ``DT_STRING`` of shape ``[N]``."""
+        parts: list[bytes | memoryview] = [_tensor_head(DT_STRING, (len(images),))]
+        for image in images:
+            parts += [_STRING_VAL, varint(len(image)), image]
+        return self._around(parts)
+
+    def floats(self, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
+        """A request of float32 values: ``DT_FLOAT``, little-endian, row by row."""
+        return self._around([_tensor_head(DT_FLOAT, shape), _TENSOR_CONTENT, varint(len(content)), content])
+
+    def _around(self, tensor: list[bytes | memoryview]) -> bytes:
+        tensor_size = sum(map(len, tensor))
+        value_head = _VALUE + varint(tensor_size)
+        entry_size = len(self._input_name) + len(value_head) + tensor_size
+        entry_head = _INPUTS + varint(entry_size)
+        return b"".join([self._head, entry_head, self._input_name, value_head, *tensor])
+
+
+def _output(response: bytes, name: str) -> Output:
+    answer = _parse(PredictResponse, response)
+    if name not in answer.outputs:
+        names = ", ".join(sorted(answer.outputs)) or "none"
+        raise ServiceAnswerInvalid(f"The response has no output {name!r}; it has: {names}.")
+    values = _floats(answer.outputs[name])
+    spec = answer.model_spec
+    return Output(values, spec.version.value if spec.HasField("version") else None)
+
+
+def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:
+    if tensor.dtype != DT_FLOAT:
+        raise ServiceAnswerInvalid(f"The output's data type is number {tensor.dtype}; DT_FLOAT (1) is needed.")
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_content:
+        values = np.frombuffer(tensor.tensor_content[: len(tensor.tensor_content) // 4 * 4], dtype="<f4")
+    else:
+        values = _float_val(tensor)
+    wanted = math.prod(shape) if shape and min(shape) >= 0 else -1
+    if values.size == 1 and 1 < wanted <= _MAX_BROADCAST:
+        return np.full(shape, values[0])
+    if values.size != wanted:
+        raise ServiceAnswerInvalid(f"The output's shape {list(shape)} does not fit its {values.size} values.")
+    return values.reshape(shape)
+
+
+def _float_val(tensor: TensorProto) -> npt.NDArray[np.float32]:
+    """The values of ``float_val``; all else is removed from ``tensor``.
+
+    A thousand values, read one at a time through protobuf's Python objects, would take longer than all else that is
+    done with a response. On the wire they are contiguous, and are all of the message once they are its only field.
+    """
+    size = 4 * len(tensor.float_val)
+    for name in _NOT_FLOAT_VAL:
+        tensor.ClearField(name)
+    tensor.DiscardUnknownFields()
+    wire = tensor.SerializeToString()
+    return np.frombuffer(wire, dtype="<f4", offset=len(wire) - size)
+
+
+_NOT_FLOAT_VAL = tuple(name for name in TensorProto.DESCRIPTOR.fields_by_name if name != "float_val")
+
+
+def _parse[M: Message](kind: type[M], response: bytes) -> M:
+    try:
+        return kind.FromString(response)
+    except DecodeError as error:
+        raise ServiceAnswerInvalid(f"The response is not a {kind.DESCRIPTOR.name}.") from error
+
+
+def _version(one: ModelVersionStatus) -> VersionStatus:
+    code = one.status.error_code
+    name = _STATUSES[code] if 0 <= code < len(_STATUSES) else "UNKNOWN"
+    state = ModelVersionStatus.State.Name(one.state) if one.state in ModelVersionStatus.State.values() else "UNKNOWN"
+    return VersionStatus(one.version, state, name, one.status.error_message)
+
+
+def _signatures(answer: GetModelMetadataResponse) -> Signatures:
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - only metadata needs it
+
+    definitions = SignatureDefMap()
+    packed = answer.metadata.get(_METADATA_FIELD)
+    try:
+        if packed is None or not packed.Unpack(definitions):
+            raise ServiceAnswerInvalid(f"The response contains no {_METADATA_FIELD!r}.")
+    except DecodeError as error:
+        raise ServiceAnswerInvalid(f"The response's {_METADATA_FIELD!r} is not a SignatureDefMap.") from error
+    spec, map_ = (
+        MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for message in (answer.model_spec, definitions)
+    )
+    return Signatures(spec, map_["signature_def"])
+
+
+@functools.lru_cache(maxsize=64)
+def _tensor_head(dtype: int, shape: tuple[int, ...]) -> bytes:
+    dims = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape]).SerializeToString()
+    return tag(1, VARINT) + varint(dtype) + field(2, dims)
+
+
+# The tags of the images and of the messages around them, by the names of their fields.
+_INPUTS, _VALUE = tag(2, LENGTH), tag(2, LENGTH)
+_TENSOR_CONTENT, _STRING_VAL = tag(4, LENGTH), tag(8, LENGTH)

@@ -1,0 +1,3 @@
+from tests.support.devstack.fpga import connect
+
+__all__ = ["connect"]

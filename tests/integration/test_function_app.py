@@ -1,0 +1,48 @@
+"""Importing the app is fast, and succeeds with invalid settings."""
+
+import io
+import json
+import subprocess
+import sys
+
+from PIL import Image
+
+from tests.conftest import ROOT
+
+# Each import takes tens to hundreds of milliseconds, and is therefore deferred to the first request that needs it.
+SLOW = {"azure.identity", "azure.keyvault.secrets", "cryptography", "grpc", "google.protobuf", "numpy", "PIL"}
+
+
+def imported(environment: dict[str, str]) -> set[str]:
+    program = "import function_app, json, sys; print(json.dumps(sorted(sys.modules)))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return set(json.loads(ended.stdout))
+
+
+def test_slow_packages_are_not_imported_with_the_app() -> None:
+    assert imported({}) & SLOW == set()
+
+
+def test_the_app_can_be_imported_with_invalid_settings() -> None:
+    # With an exception at import, the app would have no functions, and could not report the cause.
+    assert "functions.score" in imported({"SERVICES": "?", "KEY_VAULT_URL": "nonsense"})
+
+
+def test_rare_decoders_are_not_imported_for_a_jpeg() -> None:
+    """Each import takes milliseconds of a cold start, that of pillow-heif 90."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(out, "JPEG")
+    program = (
+        "import sys; from shared.scoring import images; from shared.settings import Preprocessing\n"
+        "images.to_tensor(sys.stdin.buffer.read(), Preprocessing(), 10**6)\n"
+        "print(*(name for name in ('pillow_heif', 'PIL.ImageCms', 'PIL.TiffImagePlugin') if name in sys.modules))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, input=out.getvalue(), capture_output=True, check=True
+    )
+
+    assert ended.stdout.split() == []

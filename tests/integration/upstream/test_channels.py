@@ -1,0 +1,218 @@
+"""Long-lived channels, and their replacement without interruption."""
+
+import asyncio
+import datetime as dt
+import ssl
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from devstack.authority import Authority, Issued
+from devstack.fpga import KeyPair, Service
+from devstack.fpga.faults import Faults
+from shared.credentials.pins import Pins, read_pins
+from shared.settings import ServiceSettings, Tls
+from shared.telemetry import RequestContext
+from shared.upstream.channel import Channel, Target
+from shared.upstream.codecs import Selector
+from shared.upstream.codecs.tensorflow import PREDICT, TensorFlowCodec
+from shared.upstream.slot import ChannelSlot
+from tests.support.devstack.processes import wait_until_async
+from tests.support.inference_service import KEYS, StartService
+
+REQUEST = TensorFlowCodec(ServiceSettings("cats", "localhost")).requests(Selector()).encoded([b"\xff\xd8\xff an image"])
+
+
+def pins(*certificates: Issued) -> Pins:
+    text = b"".join(certificate.certificate for certificate in certificates).decode()
+    return read_pins(text, "pins", dt.datetime.now(dt.UTC))
+
+
+def context(seconds: float = 10, traceparent: str = "", tracestate: str = "") -> RequestContext:
+    return RequestContext("request", time.monotonic() + seconds, traceparent, tracestate)
+
+
+def at(service: Service, tls: Tls = Tls.REQUIRED) -> Target:
+    return Target.of(ServiceSettings("cats", "localhost", service.port, tls))
+
+
+@pytest.fixture
+async def slot(service: Service) -> AsyncIterator[ChannelSlot]:
+    slot = ChannelSlot(at(service))
+    yield slot
+    await slot.close()
+
+
+async def predict(slot: ChannelSlot, trusted: Pins | None, key: str | None = KEYS.primary) -> bytes:
+    with slot.channel(trusted) as channel:
+        return await channel.call(PREDICT, REQUEST, key, context())
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("cats.example.com", "dns:///cats.example.com:443"),
+        ("10.0.0.4", "dns:///10.0.0.4:443"),
+        ("::1", "dns:///[::1]:443"),
+        ("10.0.0.4, 10.0.0.5", "ipv4:10.0.0.4:443,10.0.0.5:443"),
+    ],
+)
+def test_the_target_of_an_address(address: str, target: str) -> None:
+    assert Target.of(ServiceSettings("cats", address)).name == target
+
+
+async def test_all_calls_use_one_channel(service: Service, slot: ChannelSlot, issued: Issued) -> None:
+    responses = [await predict(slot, pins(issued)) for _ in range(5)]
+
+    assert len(set(responses)) == 1
+    assert len({seen.peer for seen in service.recorder.calls}) == 1
+    assert slot.state == "ready"
+
+
+async def test_new_pins_get_a_new_channel_and_the_old_one_is_drained(
+    service: Service, slot: ChannelSlot, issued: Issued, authority: Authority
+) -> None:
+    await predict(slot, pins(issued))
+    service.set_faults(Faults(delay_ms=300))
+    slow = asyncio.create_task(predict(slot, pins(issued)))
+    await wait_until_async(lambda: len(service.recorder.calls) == 2, "the second call has arrived")
+    service.set_faults(Faults())
+    other = authority.issue()
+    service.set_certificate(KeyPair(other.chain, other.key))
+
+    # The old channel is used until the new one is connected, so no call waits.
+    both = pins(issued, other)
+    while len({seen.peer for seen in service.recorder.calls}) == 1:
+        await predict(slot, both)
+
+    assert await slow
+    assert repr(slot).count("replacement") == 0
+    assert (await predict(slot, both)) == await slow
+
+
+async def test_the_old_channel_is_used_if_the_new_pins_fail(
+    service: Service, slot: ChannelSlot, issued: Issued
+) -> None:
+    await predict(slot, pins(issued))
+    wrong = pins(Authority.create().issue())
+
+    assert not await slot.renew(wrong)
+    assert await predict(slot, wrong)
+
+    assert len({seen.peer for seen in service.recorder.calls}) == 1
+
+
+async def test_the_latest_of_two_replacements_is_used(slot: ChannelSlot, issued: Issued, authority: Authority) -> None:
+    await predict(slot, pins(issued))
+    outdated, newest = pins(Authority.create().issue()), pins(issued, authority.issue())
+    both = asyncio.gather(slot.renew(outdated), slot.renew(newest))
+
+    assert list(await both) == [False, True]
+    assert slot.has(newest)
+
+
+async def test_a_channel_reconnects_after_a_restart(service: Service, slot: ChannelSlot, issued: Issued) -> None:
+    await predict(slot, pins(issued))
+
+    await service.stop(0)
+    with pytest.raises(AioRpcError) as caught:
+        await predict(slot, pins(issued))
+    assert caught.value.code() is StatusCode.UNAVAILABLE
+    await service.start()
+    with slot.channel(pins(issued)) as live:
+        assert not await live.connected(5)
+        assert await live.connected(5, through_failures=True)
+
+    assert await predict(slot, pins(issued))
+
+
+async def test_draining_ends_at_its_time_limit(service: Service, issued: Issued) -> None:
+    service.set_faults(Faults(hang=True))
+    channel = Channel(at(service), pins(issued))
+
+    async def hang() -> None:
+        with channel:
+            await channel.call(PREDICT, REQUEST, KEYS.primary, context())
+
+    hanging = asyncio.create_task(hang())
+    await wait_until_async(lambda: service.recorder.calls, "the call has arrived")
+
+    await channel.drain(0.05)
+
+    with pytest.raises((AioRpcError, asyncio.CancelledError)):
+        await hanging
+
+
+async def test_a_key_is_never_sent_without_tls(start: StartService) -> None:
+    service = await start(tls=False)
+    slot = ChannelSlot(at(service, Tls.INSECURE))
+
+    with pytest.raises(RuntimeError, match="never be sent without TLS"):
+        await predict(slot, None)
+    assert not service.recorder.calls
+
+    assert await predict(slot, None, key=None)
+    assert "authorization" not in service.recorder.calls[0].metadata
+    await slot.close()
+
+
+async def test_the_trace_and_the_deadline_are_sent_with_the_call(
+    service: Service, slot: ChannelSlot, issued: Issued
+) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    with slot.channel(pins(issued)) as channel:
+        await channel.call(PREDICT, REQUEST, KEYS.primary, context(3, traceparent=parent, tracestate="a=b"))
+
+    seen = service.recorder.calls[0]
+    assert (seen.metadata["traceparent"], seen.metadata["tracestate"]) == (parent, "a=b")
+    assert seen.key == "primary"
+    assert seen.timeout is not None
+    assert 2 < seen.timeout <= 3
+
+
+async def test_closing_ends_a_replacement_in_progress(slot: ChannelSlot, issued: Issued) -> None:
+    await predict(slot, pins(issued))
+    renewing = asyncio.create_task(slot.renew(pins(issued, Authority.create().issue())))
+    await asyncio.sleep(0)
+
+    await slot.close()
+
+    assert not await renewing
+    assert slot.state == "none"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("maximum", "connected_with"),
+    [(ssl.TLSVersion.TLSv1_1, []), (ssl.TLSVersion.TLSv1_2, ["TLSv1.2"])],
+    ids=["1.1", "1.2"],
+)
+async def test_tls_1_2_is_the_minimum(
+    issued: Issued, tmp_path: Path, maximum: ssl.TLSVersion, connected_with: list[str]
+) -> None:
+    (tmp_path / "leaf.pem").write_bytes(issued.chain)
+    (tmp_path / "leaf.key").write_bytes(issued.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "leaf.pem", tmp_path / "leaf.key")
+    context.set_ciphers("ALL:@SECLEVEL=0")  # otherwise OpenSSL itself rejects the old version
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = maximum
+    context.set_alpn_protocols(["h2"])
+    seen: list[str] = []
+
+    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("ssl_object").version())
+        writer.close()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        channel = Channel(Target.of(ServiceSettings("cats", "localhost", port)), pins(issued))
+        await channel.connected(0.5)
+        await channel.close()
+
+    assert seen[:1] == connected_with

@@ -1,0 +1,25 @@
+"""The correct responses that schemathesis reports as failures; the tests accept no others."""
+
+# The deadline of the local stack's services, in milliseconds (DEADLINE_MS).
+_DEADLINE_MS = 10_000
+
+
+def is_requested_timeout(status: int, timeout: str) -> bool:
+    """Whether the response is 504 because the request's own Request-Timeout-Ms passed."""
+    return status == 504 and timeout.isdecimal() and int(timeout) < _DEADLINE_MS
+
+
+def is_method_rejection(path: str, status: int, content: bytes) -> bool:
+    """Whether an unsupported method is rejected by the Functions host or as by TensorFlow Serving, instead of with 405.
+
+    Without a matching route, the host responds with 404 and no body, or with its home page at the root path. TensorFlow
+    Serving responds with 400 and its own message to all unknown requests. The two paths of /v2 that require no key only
+    have the method GET: other methods match the catch-all route of /v2, which requires one.
+    """
+    if path.startswith("/v1/") and status == 400:
+        return content.startswith(b'{"error":"Malformed request: ')
+    if path.startswith("/v2/health/") and status == 401:
+        return content == b""
+    if path == "/" and status == 200:
+        return b"<title>Function app</title>" in content
+    return (status, content) == (404, b"")

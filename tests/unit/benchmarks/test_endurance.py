@@ -1,0 +1,16 @@
+"""The endurance run has a request for every problem."""
+
+from benchmarks.endurance.requests import PROBLEMS
+from shared.errors import problem_types
+
+# Problems of Key Vault, the identity or the settings as a whole, of rotation, of too many requests, and of the
+# protocol endpoints, to which the endurance run sends nothing.
+ELSEWHERE = {
+    *("control-plane-refused", "control-plane-unreachable", "identity-unavailable", "internal-error", "misconfigured"),
+    *("not-rotated", "overloaded", "rotation-busy", "vault-forbidden", "vault-throttled", "vault-unreachable"),
+    *("unsupported-content-encoding", "body-too-large", "invalid-tensor", "unknown-version", "method-not-offered"),
+}
+
+
+def test_every_problem_has_a_request() -> None:
+    assert {request.slug for request in PROBLEMS} == {kind.slug for kind in problem_types()} - ELSEWHERE

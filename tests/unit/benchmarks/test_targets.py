@@ -1,0 +1,33 @@
+"""Targets are reached from their better side, and missed ones are listed."""
+
+import pytest
+
+from benchmarks.targets import TARGETS, missed, targets_table
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "verdict"),
+    [
+        ("native_c1_added_ms", 0.1, "✓ aim"),
+        ("native_c1_added_ms", 0.15, "✓ must, 50% short of the aim"),
+        ("native_c1_added_ms", 0.3, "✗ 50% short of the must"),
+        ("http_c16_rps_vs_envoy", 2.4, "✓ aim"),
+        ("http_c16_rps_vs_envoy", 0.9, "✗ 50% short of the must"),
+        ("fpga_use_c16", 0.991, "✓ must, 0.4% short of the aim"),
+    ],
+)
+def test_a_target_is_reached_from_its_better_side(name: str, value: float, verdict: str) -> None:
+    assert TARGETS[name].verdict(value) == verdict
+
+
+def test_missed_targets_are_listed() -> None:
+    assert [line.split(":")[0] for line in missed({"fpga_use_c16": 0.5, "overload_goodput": 0.99})] == [
+        "- `fpga_use_c16`"
+    ]
+
+
+def test_the_table_has_every_target_and_names_those_that_were_not_measured() -> None:
+    lines = targets_table({"fpga_use_c16": 0.5}).splitlines()[2:]
+
+    assert [line.split("`")[1] for line in lines] == list(TARGETS)
+    assert sum("not measured in this run" in line for line in lines) == len(TARGETS) - 1

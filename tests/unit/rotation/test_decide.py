@@ -1,0 +1,279 @@
+"""The next step of a rotation: a table of named cases, and the sequences of steps from all states."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from shared.rotation.decide import (
+    AddPin,
+    Candidate,
+    DropPins,
+    Fail,
+    Failure,
+    Forget,
+    Memory,
+    Nothing,
+    ObservedState,
+    Policy,
+    Progress,
+    Reason,
+    Send,
+    Settle,
+    Step,
+    Stop,
+    Update,
+    Verify,
+    Wait,
+    decide,
+)
+
+POLICY = Policy(propagation=10, operation=100, settling=20, grace=50, retry=30)
+NOW = 1000.0
+OLD, NEW = Candidate("1", "old"), Candidate("2", "new")
+REFUSED = replace(NEW, refusal="the key is not the certificate's")
+BOTH = frozenset({"old", "new"})
+ONLY_OLD, ONLY_NEW = frozenset({"old"}), frozenset({"new"})
+GOOD_OLD, GOOD_NEW = Memory(good=OLD, verified_at=0), Memory(good=NEW, verified_at=NOW - 49)
+BAD_NEW = Failure(Reason.VERIFICATION_FAILED, "no score")
+FAILED_BEFORE = Failure(Reason.UPDATE_FAILED, "boom")
+ROLLBACK_FAILED = Failure(Reason.ROLLBACK_FAILED, "no score", NOW)
+
+
+def state(
+    desired: Candidate | None = NEW,
+    served: str | None = "old",
+    pins: frozenset[str] = BOTH,
+    memory: Memory = GOOD_OLD,
+    *,
+    pinned: float = 0,
+    progress: Progress = Progress.UNKNOWN,
+) -> ObservedState:
+    return ObservedState(NOW, desired, served, pins, NOW - pinned if pinned else 0.0, progress, "boom", memory)
+
+
+def updating(
+    seconds: float, target: Candidate = NEW, *, is_rollback: bool = False, ended: float | None = None
+) -> Memory:
+    """The memory of an update that began, and possibly ended, some seconds ago."""
+    ended_at = None if ended is None else NOW - ended
+    return replace(GOOD_OLD, update=Update(target, NOW - seconds, "/operations/1", is_rollback, ended_at))
+
+
+RUNNING, SUCCEEDED, FAILED = Progress.RUNNING, Progress.SUCCEEDED, Progress.FAILED
+CASES: dict[str, tuple[ObservedState, Step]] = {
+    "nothing to do": (state(OLD, "old", ONLY_OLD), Nothing()),
+    "vault empty": (state(None), Stop(Reason.NO_CERTIFICATE)),
+    "endpoint unreachable": (state(served=None), Stop(Reason.ENDPOINT_UNREACHABLE)),
+    "certificate refused": (state(REFUSED, pins=ONLY_OLD), Stop(Reason.CERTIFICATE_REFUSED, REFUSED.refusal)),
+    "served certificate no longer valid": (
+        state(REFUSED, "new", ONLY_NEW, GOOD_NEW),
+        Stop(Reason.CERTIFICATE_REFUSED, REFUSED.refusal),
+    ),
+    "new version": (state(pins=ONLY_OLD), AddPin(NEW)),
+    "pinned recently": (state(pinned=9), Wait(NOW + 1, "every gateway must have read the new pin")),
+    "pinned long enough": (state(pinned=10), Send(NEW)),
+    "endpoint serves an unknown certificate": (state(served="unknown", pinned=1), Send(NEW)),
+    "endpoint serves a certificate that a pinned authority may have issued": (
+        replace(state(served="unknown", pinned=1), has_authorities=True),
+        Wait(NOW + 9, "every gateway must have read the new pin"),
+    ),
+    "endpoint serves an unknown certificate, none pinned": (state(served="unknown", pins=frozenset()), AddPin(NEW)),
+    "update running": (state(memory=updating(99), progress=RUNNING), Wait(NOW + 1, "the update is running")),
+    "update hung": (
+        state(memory=updating(100), progress=RUNNING),
+        Fail(NEW, Failure(Reason.UPDATE_HUNG, "the update did not end in time", NOW)),
+    ),
+    "update failed": (
+        state(memory=updating(5), progress=FAILED),
+        Fail(NEW, Failure(Reason.UPDATE_FAILED, "boom", NOW)),
+    ),
+    "update succeeded": (state(served="new", memory=updating(5), progress=SUCCEEDED), Verify(NEW)),
+    "update succeeded just now, restarting": (
+        state(served=None, memory=updating(95), progress=SUCCEEDED),
+        Settle(),
+    ),
+    "update succeeded, restarting": (
+        state(served=None, memory=updating(95, ended=5), progress=SUCCEEDED),
+        Wait(NOW + 15, "the update is succeeded"),
+    ),
+    "update succeeded but old certificate served": (
+        state(memory=updating(95, ended=20), progress=SUCCEEDED),
+        Fail(NEW, Failure(Reason.OLD_CERTIFICATE_SERVED, "the update succeeded, but it changed nothing", NOW)),
+    ),
+    "update succeeded, and the endpoint is unreachable": (
+        state(served=None, memory=updating(95, ended=20), progress=SUCCEEDED),
+        Fail(
+            NEW,
+            Failure(
+                Reason.OLD_CERTIFICATE_SERVED,
+                "the update succeeded, but the endpoint presents no certificate",
+                NOW,
+            ),
+        ),
+    ),
+    "update failed for the second time": (
+        state(memory=replace(updating(5), failed={"new": FAILED_BEFORE}), progress=FAILED),
+        Fail(NEW, Failure(Reason.UPDATE_FAILED, "boom", NOW, 2)),
+    ),
+    "too early for a retry": (
+        state(memory=replace(GOOD_OLD, failed={"new": replace(FAILED_BEFORE, at=NOW - 29)})),
+        Stop(Reason.UPDATE_FAILED, "boom", NOW + 1),
+    ),
+    "time for a retry": (
+        state(memory=replace(GOOD_OLD, failed={"new": replace(FAILED_BEFORE, at=NOW - 30)})),
+        Send(NEW),
+    ),
+    "too early for a second retry": (
+        state(memory=replace(GOOD_OLD, failed={"new": replace(FAILED_BEFORE, at=NOW - 30, times=2)})),
+        Stop(Reason.UPDATE_FAILED, "boom", NOW + 30),
+    ),
+    "served after an update that was reported as failed": (
+        state(served="new", memory=replace(GOOD_OLD, failed={"new": FAILED_BEFORE})),
+        Verify(NEW),
+    ),
+    "crashed before the update was sent": (state(memory=updating(5)), Wait(NOW + 15, "the update is unknown")),
+    "crashed before the update was sent, long ago": (state(memory=updating(20)), Forget()),
+    "crashed after the update was sent": (state(served="new", memory=updating(5)), Verify(NEW)),
+    "another version while an update runs": (
+        state(Candidate("3", "newer"), memory=updating(5), progress=RUNNING),
+        Wait(NOW + 95, "the update is running"),
+    ),
+    "served, not pinned": (state(served="new", pins=ONLY_OLD), AddPin(NEW)),
+    "served, never verified": (state(served="new"), Verify(NEW)),
+    "verification failed": (
+        state(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW})),
+        Send(OLD, is_rollback=True),
+    ),
+    "verification failed, old pin dropped": (
+        state(served="new", pins=ONLY_NEW, memory=replace(GOOD_OLD, failed={"new": BAD_NEW})),
+        AddPin(OLD),
+    ),
+    "verification failed, nothing to roll back to": (
+        state(served="new", memory=Memory(failed={"new": BAD_NEW})),
+        Stop(Reason.VERIFICATION_FAILED, "no score"),
+    ),
+    "rolling back": (
+        state(served="old", memory=updating(5, OLD, is_rollback=True), progress=SUCCEEDED),
+        Verify(OLD),
+    ),
+    "rolled back": (
+        state(memory=replace(GOOD_OLD, failed={"new": BAD_NEW})),
+        Stop(Reason.VERIFICATION_FAILED, "no score"),
+    ),
+    "rollback failed": (
+        state(served="new", memory=updating(5, OLD, is_rollback=True), progress=FAILED),
+        Fail(OLD, Failure(Reason.ROLLBACK_FAILED, "boom", NOW)),
+    ),
+    "after a failed rollback": (
+        state(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": ROLLBACK_FAILED})),
+        Stop(Reason.ROLLBACK_FAILED, "no score", NOW + 30),
+    ),
+    "rolled back, and the verification of the old one failed too": (
+        state(memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": ROLLBACK_FAILED})),
+        Stop(Reason.ROLLBACK_FAILED, "no score"),
+    ),
+    "time for another rollback": (
+        state(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW, "old": replace(ROLLBACK_FAILED, at=0)})),
+        Send(OLD, is_rollback=True),
+    ),
+    "newer version after a failure": (
+        state(Candidate("3", "newer"), memory=replace(GOOD_OLD, failed={"new": BAD_NEW}), pins=ONLY_OLD),
+        AddPin(Candidate("3", "newer")),
+    ),
+    "old pin within its grace time": (
+        state(served="new", memory=GOOD_NEW),
+        Wait(NOW + 1, "the old pins' grace time"),
+    ),
+    "old pin after its grace time": (
+        state(served="new", memory=replace(GOOD_NEW, verified_at=NOW - 50)),
+        DropPins(NEW),
+    ),
+    "pinned alone": (state(served="new", pins=ONLY_NEW, memory=GOOD_NEW), Nothing()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_next_step_of_each_case(case: str) -> None:
+    observed, expected = CASES[case]
+
+    assert decide(observed, POLICY) == expected
+
+
+def after(before: ObservedState, step: Step) -> ObservedState:  # noqa: PLR0911 - one line a step
+    """The state after a successful step; a wait advances the time."""
+    memory = before.memory
+    match step:
+        case Wait(until):
+            progress = Progress.SUCCEEDED if memory.update else before.progress
+            served = memory.update.target.fingerprint if memory.update else before.served
+            return replace(before, now=until, progress=progress, served=served)
+        case AddPin(target):
+            return replace(before, pins=before.pins | {target.fingerprint}, pins_changed_at=before.now)
+        case Send(target, is_rollback):
+            update = Update(target, before.now, "/operations/1", is_rollback)
+            return replace(before, memory=replace(memory, update=update), progress=Progress.RUNNING)
+        case Verify(target):
+            return replace(before, memory=replace(memory, good=target, verified_at=before.now, update=None))
+        case Fail(target, failure):
+            failed = {**memory.failed, target.fingerprint: failure}
+            return replace(before, memory=replace(memory, update=None, failed=failed))
+        case Settle():
+            assert memory.update is not None
+            return replace(before, memory=replace(memory, update=replace(memory.update, ended_at=before.now)))
+        case Forget():
+            return replace(before, memory=replace(memory, update=None))
+        case DropPins(keep):
+            return replace(before, pins=frozenset({keep.fingerprint}))
+        case _:
+            raise AssertionError(step)
+
+
+STATES = [
+    ObservedState(NOW, desired, served, pins, changed, progress, "boom", Memory(good, NOW - 5, update, failed))
+    for desired, served, pins, changed, good, (update, progress), failed in itertools.product(
+        [None, OLD, NEW, REFUSED],
+        [None, "old", "new", "unknown"],
+        [frozenset[str](), ONLY_OLD, ONLY_NEW, BOTH, frozenset({"unknown"})],
+        [0.0, NOW],
+        [None, OLD, NEW],
+        [
+            (None, Progress.UNKNOWN),
+            *((Update(target, NOW - 5), progress) for target in (OLD, NEW) for progress in Progress),
+            (Update(OLD, NOW - 5, is_rollback=True), Progress.FAILED),
+        ],
+        [{}, {"new": BAD_NEW}],
+    )
+]
+
+
+def test_every_state_converges_or_stops_with_a_reason() -> None:
+    """For every combination of versions, pins, served certificates and memories."""
+    assert len(STATES) > 5000
+    for start in STATES:
+        current, steps = start, list[Step]()
+        while True:
+            step = decide(current, POLICY)
+            steps.append(step)
+            assert len(steps) < 20, (start, steps)
+            if isinstance(step, Nothing | Stop):
+                break
+            current = after(current, step)
+        if isinstance(step, Nothing):
+            assert current.desired is not None
+            assert current.served == current.desired.fingerprint
+            assert current.pins == {current.desired.fingerprint}
+            assert current.memory.good is not None
+            assert current.memory.good.fingerprint == current.desired.fingerprint
+
+
+def test_no_step_breaks_a_working_connection() -> None:
+    """A certificate is sent only after it was pinned long enough; the served certificate's pin is never dropped."""
+    for before in STATES:
+        step = decide(before, POLICY)
+        if isinstance(step, Send):
+            assert step.target.fingerprint in before.pins
+            assert step.is_rollback or before.served not in before.pins or before.now >= before.pins_changed_at + 10
+            assert before.memory.update is None
+        if isinstance(step, DropPins):
+            assert step.keep.fingerprint == before.served

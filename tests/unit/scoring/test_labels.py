@@ -1,0 +1,66 @@
+"""Loading class names and ranking scores."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import Misconfigured
+from shared.scoring.labels import load, rank, softmax
+from shared.scoring.types import Label, Ranking
+
+NAMES = ("ant", "bee", "cat", "dog")
+
+
+def scores(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.array(values, dtype=np.float32)
+
+
+def test_labels_are_sorted_by_descending_score() -> None:
+    assert rank(scores(0.25, 0.0, 0.5, 0.125), NAMES, Ranking(top=2)) == [Label(2, "cat", 0.5), Label(0, "ant", 0.25)]
+
+
+def test_equal_scores_are_sorted_by_index() -> None:
+    assert [label.id for label in rank(scores(0.1, 0.4, 0.1, 0.4), NAMES, Ranking(top=3))] == [1, 3, 0]
+
+
+def test_labels_below_the_threshold_are_omitted() -> None:
+    assert [label.id for label in rank(scores(0.1, 0.5, 0.4, 0), NAMES, Ranking(threshold=0.45))] == [1]
+    assert [label.id for label in rank(scores(0.1, 0.5, 0.25, 0), NAMES, Ranking(threshold=0.25))] == [1, 2]
+
+
+@pytest.mark.parametrize("top", [0, 4, 999])
+def test_zero_or_more_than_all_labels_returns_all(top: int) -> None:
+    assert len(rank(scores(0.1, 0.2, 0.3, 0.4), NAMES, Ranking(top=top))) == 4
+
+
+def test_a_class_without_a_name_is_named_by_its_index() -> None:
+    assert rank(scores(0, 0, 0, 0, 1), NAMES, Ranking(top=1)) == [Label(4, "4", 1.0)]
+
+
+def test_softmax_sums_to_one_for_large_logits() -> None:
+    probabilities = softmax(scores(1000, 1001, -1000))
+
+    assert probabilities.dtype == np.float32
+    assert probabilities.sum() == pytest.approx(1)
+    assert probabilities[1] / probabilities[0] == pytest.approx(np.e, rel=1e-4)
+
+
+def test_the_built_in_labels_are_the_classes_of_imagenet() -> None:
+    names = load("imagenet")
+
+    assert len(names) == 1000
+    assert names[967] == "espresso"
+
+
+def test_custom_labels_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "pets.txt"
+    file.write_text("chat\nchien\npoisson rouge é\n", encoding="utf-8")
+
+    assert load(str(file)) == ("chat", "chien", "poisson rouge é")
+
+
+@pytest.mark.parametrize("path", ["nowhere.txt", "../nowhere", "labels"])
+def test_a_missing_labels_file_is_a_misconfiguration(path: str) -> None:
+    with pytest.raises(Misconfigured, match="LABELS"):
+        load(path)

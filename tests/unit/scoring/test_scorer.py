@@ -1,0 +1,208 @@
+"""Scoring images with a service: requests, labels and failures."""
+
+import asyncio
+import io
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protos.serving_pb2 import PredictRequest, PredictResponse
+from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
+from shared.errors import (
+    DamagedImage,
+    DeadlineExceeded,
+    ImageTooLarge,
+    ServiceFailed,
+    ServiceRejected,
+    TooManyImages,
+    UnsupportedImage,
+)
+from shared.scoring.scorer import Scorer
+from shared.scoring.types import Ranking, Upload
+from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
+from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
+from tests.support.fake_upstream import Infer, upstream
+
+MakeScorer = Callable[..., Scorer]
+
+
+def picture(colour: tuple[int, int, int] = (10, 20, 30), size: int = 32) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def response(*scores: float) -> bytes:
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1), TensorShapeProto.Dim(size=len(scores))])
+    tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=scores)
+    return PredictResponse(outputs={"output_alias": tensor}).SerializeToString()
+
+
+class Service:
+    """Returns the same response to every request, and records the requests."""
+
+    def __init__(self, *scores: float, error: Exception | None = None) -> None:
+        self.requests: list[PredictRequest] = []
+        self._response = response(*(scores or (0.25, 0.75)))
+        self._error = error
+
+    async def __call__(self, request: bytes, context: RequestContext) -> bytes:
+        assert context.request_id == "request"
+        self.requests.append(PredictRequest.FromString(request))
+        if self._error:
+            raise self._error
+        return self._response
+
+
+@pytest.fixture
+def scorer() -> Iterator[MakeScorer]:
+    with ThreadPoolExecutor(2) as executor:
+
+        def make(infer: Infer, limits: Limits | None = None, **service: object) -> Scorer:
+            settings = ServiceSettings("cats", "x", **service)  # type: ignore[arg-type]
+            return Scorer(upstream(infer, settings), limits or Limits(), executor)
+
+        yield make
+
+
+def context() -> RequestContext:
+    return RequestContext("request", time.monotonic() + 10)
+
+
+async def test_an_encoded_image_is_forwarded_unchanged(scorer: MakeScorer) -> None:
+    service, data = Service(), picture()
+
+    predictions = await scorer(service).score([Upload("a.png", data)], Ranking(top=1), context())
+
+    assert list(service.requests[0].inputs["images"].string_val) == [data]
+    assert predictions[0].file == "a.png"
+    assert [(label.id, label.label, label.score) for label in predictions[0].labels] == [(1, "goldfish", 0.75)]
+    assert predictions[0].scores is None
+
+
+async def test_a_tensor_is_made_where_the_service_accepts_tensors(scorer: MakeScorer) -> None:
+    service = Service()
+
+    await scorer(service, input_form=InputForm.TENSOR).score(
+        [Upload("a", picture((127, 255, 0)))], Ranking(), context()
+    )
+
+    tensor = service.requests[0].inputs["images"]
+    assert [dim.size for dim in tensor.tensor_shape.dim] == [1, 224, 224, 3]
+    pixels = np.frombuffer(tensor.tensor_content, "<f4").reshape(224, 224, 3)
+    assert pixels[100, 100].tolist() == [0, 1, pytest.approx(-127 / 128)]
+
+
+async def test_all_scores_are_returned_where_all_labels_are_requested(scorer: MakeScorer) -> None:
+    [prediction] = await scorer(Service(0.2, 0.5, 0.3)).score([Upload("a", picture())], Ranking(top=0), context())
+
+    assert prediction.scores == [0.2, 0.5, 0.3]
+    assert [label.id for label in prediction.labels] == [1, 2, 0]
+
+
+async def test_logits_become_probabilities(scorer: MakeScorer) -> None:
+    [prediction] = await scorer(Service(0.0, 0.0, np.log(2.0)), output_form=OutputForm.LOGITS).score(
+        [Upload("a", picture())], Ranking(top=0), context()
+    )
+
+    assert prediction.scores == [0.25, 0.25, 0.5]
+
+
+async def test_predictions_have_the_order_of_the_images(scorer: MakeScorer) -> None:
+    async def first_is_slow(request: bytes, _: RequestContext) -> bytes:
+        size = len(PredictRequest.FromString(request).inputs["images"].string_val[0])
+        await asyncio.sleep(0.05 if size == len(picture(size=64)) else 0)
+        return response(1, 0) if size == len(picture(size=64)) else response(0, 1)
+
+    uploads = [Upload("slow", picture(size=64)), Upload("quick", picture())]
+    predictions = await scorer(first_is_slow).score(uploads, Ranking(top=1), context())
+
+    assert [(one.file, one.labels[0].id) for one in predictions] == [("slow", 0), ("quick", 1)]
+
+
+@pytest.mark.parametrize("form", list(InputForm))
+async def test_the_error_names_the_invalid_image(scorer: MakeScorer, form: InputForm) -> None:
+    uploads = [Upload("good.png", picture()), Upload("bad.txt", b"hello"), Upload("good.png", picture())]
+
+    with pytest.raises(UnsupportedImage) as caught:
+        await scorer(Service(), input_form=form).score(uploads, Ranking(), context())
+
+    assert caught.value.members == {"file": "bad.txt", "index": 1}
+
+
+async def test_the_other_images_are_cancelled_after_a_failure(scorer: MakeScorer) -> None:
+    cancelled = []
+
+    async def hang(_: bytes, __: RequestContext) -> bytes:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return b""
+
+    with pytest.raises(UnsupportedImage):
+        await scorer(hang).score([Upload("good", picture()), Upload("bad", b"x")], Ranking(), context())
+
+    assert cancelled == [True]
+
+
+async def test_a_rejected_image_that_cannot_be_decoded_is_a_damaged_image(scorer: MakeScorer) -> None:
+    broken = picture(size=64)[:-30]
+
+    with pytest.raises(DamagedImage):
+        await scorer(Service(error=ServiceRejected("bad image"))).score([Upload("a", broken)], Ranking(), context())
+
+
+async def test_a_rejected_image_that_is_valid_is_a_service_rejection(scorer: MakeScorer) -> None:
+    with pytest.raises(ServiceRejected):
+        await scorer(Service(error=ServiceRejected("no such input"))).score(
+            [Upload("a", picture())], Ranking(), context()
+        )
+
+
+async def test_a_service_failure_names_no_file(scorer: MakeScorer) -> None:
+    uploads = [Upload("a", picture()), Upload("b", picture())]
+
+    with pytest.raises(ServiceFailed) as caught:
+        await scorer(Service(error=ServiceFailed("boom"))).score(uploads, Ranking(), context())
+
+    assert caught.value.members == {}
+
+
+async def test_the_limits_of_a_request_are_checked(scorer: MakeScorer) -> None:
+    limits = Limits(image_bytes=len(picture()), image_pixels=32 * 32, images=2)
+    small = scorer(Service(), limits)
+
+    await small.score([Upload("a", picture())] * 2, Ranking(), context())
+    with pytest.raises(TooManyImages, match="3 images; 2 are allowed"):
+        await small.score([Upload("a", picture())] * 3, Ranking(), context())
+    with pytest.raises(ImageTooLarge, match="bytes"):
+        await small.score([Upload("a", picture() + b"\0")], Ranking(), context())
+    with pytest.raises(ImageTooLarge, match="40 x 40 pixels"):
+        await scorer(Service(), Limits(image_pixels=1599)).score([Upload("a", picture(size=40))], Ranking(), context())
+
+
+async def test_a_timeout_names_the_late_image_and_its_step(scorer: MakeScorer) -> None:
+    scoring_started = asyncio.Event()
+
+    async def infer(request: bytes, context: RequestContext) -> bytes:
+        if picture(size=64) in request:
+            with context.timings.measure(CREDENTIALS):
+                await scoring_started.wait()
+                raise TimeoutError
+        with context.timings.measure(PREDICT):  # the step that started last
+            scoring_started.set()
+            await asyncio.sleep(60)
+        return b""
+
+    uploads = [Upload("quick", picture()), Upload("late", picture(size=64))]
+    with pytest.raises(DeadlineExceeded) as caught:
+        await scorer(infer).score(uploads, Ranking(), context())
+
+    assert caught.value.detail == "The deadline passed while Key Vault was being read."
+    assert caught.value.members == {"file": "late", "index": 1}

@@ -1,0 +1,207 @@
+"""The app settings: defaults, values and errors."""
+
+import dataclasses
+
+import pytest
+
+from shared.errors import Misconfigured
+from shared.settings import ChannelOrder, IdentityKind, InputForm, OutputForm, Tls, load
+
+VAULT = {"KEY_VAULT_URL": "https://my-vault.vault.azure.net"}
+MINIMAL = {**VAULT, "SERVICES": "cats", "SERVICE__CATS__ADDRESS": "cats.example.com"}
+
+ROTATED = {
+    "SERVICE__CATS__CONTROL_PLANE_NAME": "cats-on-fpga",
+    "CONTROL_PLANE_SUBSCRIPTION": "0",
+    "CONTROL_PLANE_GROUP": "animals",
+    "CONTROL_PLANE_ACCOUNT": "models",
+}
+SECOND_ROTATED = {
+    "SERVICES": "cats, dogs",
+    "SERVICE__DOGS__ADDRESS": "dogs.example.com",
+    "SERVICE__DOGS__CONTROL_PLANE_NAME": "dogs-on-fpga",
+    "SERVICE__DOGS__PINS_SECRET": "cats-pins",
+}
+
+
+def faults(**changes: str) -> str:
+    """The error's detail for changed MINIMAL settings; an empty value is a missing setting."""
+    with pytest.raises(Misconfigured) as caught:
+        load({**MINIMAL, **changes})
+    return caught.value.detail
+
+
+def test_a_service_only_requires_its_address() -> None:
+    settings = load(MINIMAL)
+
+    service = settings.services["cats"]
+    assert settings.default_service == "cats"
+    assert (service.address, service.port, service.tls) == ("cats.example.com", 443, Tls.REQUIRED)
+    assert service.primary_key_secret == "cats-primary-key"
+    assert service.secondary_key_secret == "cats-secondary-key"
+    assert service.pins_secret == "cats-pins"
+    assert (service.input_name, service.input_form) == ("images", InputForm.ENCODED)
+    assert (service.output_name, service.output_form) == ("output_alias", OutputForm.PROBABILITIES)
+    assert service.deadline_seconds == 10
+    assert settings.vault is not None
+    assert settings.vault.identity is IdentityKind.MANAGED
+
+
+def test_every_setting_of_a_service_is_used() -> None:
+    service = load(
+        {
+            **VAULT,
+            "SERVICES": "big-cats",
+            "SERVICE__BIG_CATS__ADDRESS": "10.0.0.4",
+            "SERVICE__BIG_CATS__PORT": "8443",
+            "SERVICE__BIG_CATS__TLS_NAME": "cats.example.com",
+            "SERVICE__BIG_CATS__PRIMARY_KEY_SECRET": "one",
+            "SERVICE__BIG_CATS__SECONDARY_KEY_SECRET": "two",
+            "SERVICE__BIG_CATS__PINS_SECRET": "three",
+            "SERVICE__BIG_CATS__MODEL": "resnet",
+            "SERVICE__BIG_CATS__SIGNATURE": "serving_default",
+            "SERVICE__BIG_CATS__INPUT_NAME": "x",
+            "SERVICE__BIG_CATS__INPUT_FORM": "tensor",
+            "SERVICE__BIG_CATS__IMAGE_SIZE": "299",
+            "SERVICE__BIG_CATS__IMAGE_RESIZE": "320",
+            "SERVICE__BIG_CATS__CHANNEL_MEAN": "103.9, 116.8, 123.7",
+            "SERVICE__BIG_CATS__CHANNEL_SCALE": "1,1,1",
+            "SERVICE__BIG_CATS__CHANNEL_ORDER": "BGR",
+            "SERVICE__BIG_CATS__OUTPUT_NAME": "y",
+            "SERVICE__BIG_CATS__OUTPUT_FORM": "logits",
+            "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
+            "SERVICE__BIG_CATS__MAX_MESSAGE_BYTES": "8388608",
+            "SERVICE__BIG_CATS__DEADLINE_MS": "2500",
+            "SERVICE__BIG_CATS__MAX_CONCURRENCY": "8",
+        }
+    ).services["big-cats"]
+
+    values = dataclasses.asdict(service)
+    assert values.pop("preprocessing") == {
+        "size": 299,
+        "resize": 320,
+        "mean": (103.9, 116.8, 123.7),
+        "scale": (1, 1, 1),
+        "order": ChannelOrder.BGR,
+    }
+    assert values == {
+        "name": "big-cats",
+        "address": "10.0.0.4",
+        "port": 8443,
+        "tls": Tls.REQUIRED,
+        "tls_name": "cats.example.com",
+        "primary_key_secret": "one",
+        "secondary_key_secret": "two",
+        "pins_secret": "three",
+        "control_plane_name": "",
+        "certificate_secret": "big-cats-certificate",
+        "model": "resnet",
+        "signature": "serving_default",
+        "input_name": "x",
+        "input_form": InputForm.TENSOR,
+        "output_name": "y",
+        "output_form": OutputForm.LOGITS,
+        "labels": "labels/cats.txt",
+        "max_message_bytes": 8 * 1024 * 1024,
+        "deadline_seconds": 2.5,
+        "max_concurrency": 8,
+    }
+
+
+def test_several_services_can_be_configured() -> None:
+    settings = load({**MINIMAL, "SERVICES": "cats, dogs", "SERVICE__DOGS__ADDRESS": "dogs", "DEFAULT_SERVICE": "dogs"})
+
+    assert list(settings.services) == ["cats", "dogs"]
+    assert settings.default_service == "dogs"
+
+
+def test_only_one_value_turns_tls_off_and_then_no_vault_is_required() -> None:
+    without_vault = {"SERVICES": "cats", "SERVICE__CATS__ADDRESS": "localhost"}
+
+    settings = load({**without_vault, "SERVICE__CATS__TLS": "insecure-no-key-is-sent"})
+
+    assert settings.services["cats"].tls is Tls.INSECURE
+    assert settings.vault is None
+    for value in ("off", "false", "insecure"):
+        assert "SERVICE__CATS__TLS" in faults(SERVICE__CATS__TLS=value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"SERVICES": ""}, "SERVICES lists no service"),
+        ({"SERVICES": "Cats"}, "SERVICES contains 'Cats'; a name is lower-case letters, digits and hyphens"),
+        ({"SERVICES": "cats,cats"}, "SERVICES lists 'cats' twice"),
+        ({"SERVICES": "cats,dogs"}, "SERVICE__DOGS__ADDRESS is missing: the host name or IP address of the service"),
+        ({"DEFAULT_SERVICE": "dogs"}, "DEFAULT_SERVICE is 'dogs', which SERVICES does not list"),
+        ({"KEY_VAULT_URL": ""}, "KEY_VAULT_URL is missing"),
+        ({"KEY_VAULT_URL": "http://vault"}, "KEY_VAULT_URL is not an https address"),
+        ({"KEY_VAULT_IDENTITY": "me"}, "KEY_VAULT_IDENTITY is 'me'; it is one of managed, default"),
+        ({"KEY_VAULT_CA_FILE": "nowhere.pem"}, "KEY_VAULT_CA_FILE is 'nowhere.pem', which is not a file"),
+        ({"SERVICE__CATS__PORT": "65536"}, "SERVICE__CATS__PORT is '65536'; a whole number from 1 to 65535 is needed"),
+        ({"SERVICE__CATS__PORT": "-1"}, "SERVICE__CATS__PORT is '-1'"),
+        ({"SERVICE__CATS__PORT": "٣"}, "SERVICE__CATS__PORT is '٣'"),
+        ({"SERVICE__CATS__INPUT_FORM": "jpeg"}, "SERVICE__CATS__INPUT_FORM is 'jpeg'; it is one of encoded, tensor"),
+        ({"SERVICE__CATS__CHANNEL_MEAN": "1,2"}, "SERVICE__CATS__CHANNEL_MEAN is '1,2'; three numbers"),
+        ({"SERVICE__CATS__CHANNEL_SCALE": "1,0,1"}, "SERVICE__CATS__CHANNEL_SCALE is '1,0,1'; none of the three"),
+        ({"SERVICE__CATS__IMAGE_RESIZE": "100"}, "SERVICE__CATS__IMAGE_RESIZE is '100'; a whole number from 224"),
+        ({"SERVICE__CATS__DEADLINE_MS": "0"}, "SERVICE__CATS__DEADLINE_MS is '0'"),
+        ({"SERVICE__CATS__ADRESS": "x"}, "SERVICE__CATS__ADRESS is not known"),
+        ({"SERVICE__DOGS__ADDRESS": "x"}, "SERVICE__DOGS__ADDRESS is not known: it is misspelled, or SERVICES"),
+        ({"MAX_IMAGES": "many"}, "MAX_IMAGES is 'many'"),
+        ({**ROTATED, **SECOND_ROTATED}, "PINS_SECRET is 'cats-pins' for each of cats, dogs"),
+        (
+            {**ROTATED, "SERVICE__CATS__TLS": "insecure-no-key-is-sent"},
+            "SERVICE__CATS__CONTROL_PLANE_NAME is set for a service without TLS",
+        ),
+    ],
+)
+def test_the_error_names_the_invalid_setting_and_the_allowed_values(changes: dict[str, str], detail: str) -> None:
+    assert detail in faults(**changes)
+
+
+def test_the_error_names_all_invalid_settings() -> None:
+    detail = faults(SERVICE__CATS__PORT="x", SERVICE__CATS__ADDRESS="", MAX_IMAGES="y")
+
+    assert [part.split()[0] for part in detail.split("; ") if part.isupper() or "__" in part or "MAX" in part] == [
+        "SERVICE__CATS__ADDRESS",
+        "SERVICE__CATS__PORT",
+        "MAX_IMAGES",
+    ]
+
+
+def test_a_secret_in_place_of_its_name_is_not_repeated() -> None:
+    detail = faults(SERVICE__CATS__PRIMARY_KEY_SECRET="p4ssw0rd/+=")
+
+    assert "SERVICE__CATS__PRIMARY_KEY_SECRET is not the name of a Key Vault secret" in detail
+    assert "p4ssw0rd" not in detail
+
+
+def test_the_settings_of_a_rotated_service() -> None:
+    settings = load({**MINIMAL, **ROTATED, "ROTATION_GRACE_SECONDS": "0", "ROTATION_ALLOW_SELF_SIGNED": "yes"})
+
+    service, rotation = settings.services["cats"], settings.rotation
+    assert (service.control_plane_name, service.certificate_secret) == ("cats-on-fpga", "cats-certificate")
+    assert service.certificate_names == ("cats.example.com",)
+    assert rotation is not None
+    assert (rotation.subscription, rotation.group, rotation.account) == ("0", "animals", "models")
+    assert (rotation.arm_endpoint, rotation.grace_seconds) == ("https://management.azure.com", 0)
+    assert rotation.allow_self_signed
+
+
+def test_rotation_requires_the_control_planes_account() -> None:
+    detail = faults(SERVICE__CATS__CONTROL_PLANE_NAME="cats")
+
+    for name in ("CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT"):
+        assert f"{name} is missing" in detail
+
+
+def test_without_rotated_services_there_are_no_rotation_settings() -> None:
+    assert load(MINIMAL).rotation is None
+
+
+def test_an_invalid_webhook_url_is_not_repeated() -> None:
+    detail = faults(**ROTATED, ROTATION_WEBHOOK_URL="ftp://hooks.example.com/secret")
+
+    assert "ROTATION_WEBHOOK_URL is not an https address" in detail
+    assert "hooks.example.com" not in detail

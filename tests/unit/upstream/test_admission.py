@@ -1,0 +1,245 @@
+"""Admission: permits, the limit of concurrent images, and rejected requests."""
+
+import time
+from contextlib import ExitStack, suppress
+from itertools import pairwise
+
+import pytest
+
+from shared.errors import DeadlineExceeded, GatewayError, Overloaded, ServiceBusy, ServiceFailed
+from shared.telemetry import RequestContext
+from shared.upstream.admission import Admission
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the admission, which only the test advances."""
+    fake = Clock()
+    monkeypatch.setattr(time, "monotonic", fake.monotonic)
+    return fake
+
+
+def context(seconds: float = 10) -> RequestContext:
+    return RequestContext("request", time.monotonic() + seconds)
+
+
+class Calls:
+    """Concurrent calls of a service."""
+
+    def __init__(self, admission: Admission, clock: Clock) -> None:
+        self._admission = admission
+        self._clock = clock
+        self._open: list[ExitStack] = []
+
+    def begin(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._open.append(ExitStack())
+            self._open[-1].enter_context(self._admission.track(context()))
+
+    def end(self, error: GatewayError | None = None) -> None:
+        """End the oldest call, with a response or an error."""
+        with suppress(GatewayError), self._open.pop(0):
+            if error is not None:
+                raise error
+
+    def end_all(self) -> None:
+        while self._open:
+            self.end()
+
+    def complete(self, count: int, seconds: float = 0.0) -> None:
+        """Make a request of ``count`` images, all of which take some seconds."""
+        with self._admission.permit(count, context()):
+            self.begin(count)
+            self._clock.now += seconds
+            self.end_all()
+
+
+@pytest.fixture
+def admission() -> Admission:
+    return Admission(8, 10)
+
+
+@pytest.fixture
+def calls(admission: Admission, clock: Clock) -> Calls:
+    """Calls of a service whose first response was immediate."""
+    calls = Calls(admission, clock)
+    calls.complete(1)
+    return calls
+
+
+# Durations in seconds, for a deadline of ten seconds.
+IN_TIME, TOO_LONG = 0.9, 1.1
+
+
+def test_permits_are_acquired_up_to_the_limit_and_released() -> None:
+    admission = Admission(3, 10)
+
+    with admission.permit(1, context()), admission.permit(2, context()):
+        with pytest.raises(Overloaded) as caught, admission.permit(1, context()):
+            pass
+        assert caught.value.retry_after == 1
+        assert "in progress at the service: 3, of 3" in caught.value.detail
+    with admission.permit(3, context()):
+        assert "3 of 3.0 images" in repr(admission)
+    assert "0 of 3.0 images" in repr(admission)
+
+
+def test_a_request_of_more_images_than_the_limit_is_admitted_alone() -> None:
+    admission = Admission(3, 10)
+
+    with admission.permit(8, context()):
+        pass
+    with admission.permit(1, context()), pytest.raises(Overloaded), admission.permit(8, context()):
+        pass
+
+
+def test_a_permit_is_released_after_any_exception() -> None:
+    admission = Admission(1, 10)
+
+    with pytest.raises(KeyboardInterrupt), admission.permit(1, context()):
+        raise KeyboardInterrupt
+    with admission.permit(1, context()):
+        pass
+
+
+def test_the_limit_starts_with_the_default_and_doubles_while_it_is_reached(clock: Clock) -> None:
+    admission = Admission(300, 10)
+    calls, limits = Calls(admission, clock), [limit_of(admission)]
+
+    for _ in range(3):
+        calls.complete(int(limits[-1]), IN_TIME)
+        limits.append(limit_of(admission))
+
+    assert limits == [64, 128, 256, 300]
+
+
+def test_the_limit_does_not_grow_while_it_is_not_reached(clock: Clock) -> None:
+    admission = Admission(300, 10)
+    calls = Calls(admission, clock)
+
+    for _ in range(100):
+        calls.complete(1)
+
+    assert limit_of(admission) == 64
+
+
+def test_slow_responses_of_one_request_reduce_the_limit_once(admission: Admission, calls: Calls) -> None:
+    calls.complete(4, TOO_LONG)
+    assert limit_of(admission) == 3
+
+    calls.complete(3, TOO_LONG)
+    assert limit_of(admission) == 2.2
+
+
+def test_after_a_reduction_the_limit_grows_by_one_per_round(admission: Admission, calls: Calls) -> None:
+    calls.complete(1, TOO_LONG)
+    limits = [limit_of(admission)]
+
+    for _ in range(12):
+        calls.complete(int(limits[-1]))
+        limits.append(limit_of(admission))
+
+    assert limits[:3] == [1, 2, 2.9]
+    assert all(0 <= later - earlier <= 1 for earlier, later in pairwise(limits))
+    assert limits[-1] == 8
+
+
+def test_the_time_limit_of_a_slow_service_is_twice_its_first_duration(admission: Admission, clock: Clock) -> None:
+    calls = Calls(admission, clock)
+    for seconds in (2, 3.9):
+        calls.complete(8, seconds)
+    assert limit_of(admission) == 8
+
+    calls.complete(8, 4.1)
+    assert limit_of(admission) == 6
+
+
+def test_an_initially_overloaded_service_is_not_considered_slow(admission: Admission, clock: Clock) -> None:
+    calls = Calls(admission, clock)
+    for _ in range(3):
+        calls.complete(4, 5.1)
+
+    assert limit_of(admission) < 3
+
+
+def test_a_busy_service_halves_the_limit(admission: Admission, calls: Calls) -> None:
+    with admission.permit(8, context()):
+        calls.begin()
+        calls.end(ServiceBusy("no room"))
+
+    assert limit_of(admission) == 4
+
+
+def test_a_passed_deadline_halves_the_limit_only_after_a_long_call(
+    admission: Admission, calls: Calls, clock: Clock
+) -> None:
+    with admission.permit(8, context()):
+        calls.begin()
+        clock.now += IN_TIME
+        calls.end(DeadlineExceeded("too late"))
+        assert limit_of(admission) == 8
+
+        calls.begin()
+        clock.now += TOO_LONG
+        calls.end(DeadlineExceeded("too late"))
+        assert limit_of(admission) == 4
+
+
+def test_other_failures_do_not_change_the_limit(admission: Admission, calls: Calls, clock: Clock) -> None:
+    with admission.permit(8, context()):
+        calls.begin()
+        clock.now += TOO_LONG
+        calls.end(ServiceFailed("broken"))
+
+    assert limit_of(admission) == 8
+
+
+def test_a_request_that_cannot_meet_its_deadline_is_rejected(admission: Admission, calls: Calls, clock: Clock) -> None:
+    calls.begin(4)
+    clock.now += 0.8
+    calls.end_all()  # 0.2 s for each call in progress
+
+    with admission.permit(3, context()):
+        with admission.permit(1, context(2)):
+            pass
+        with pytest.raises(Overloaded, match="leave no time"), admission.permit(1, context(0.5)):
+            pass
+    with admission.permit(1, context(0.1)):
+        pass  # admitted as the only one: otherwise a recovered service would never be used
+
+
+def test_requests_are_admitted_soon_after_a_service_recovers(admission: Admission, calls: Calls, clock: Clock) -> None:
+    with admission.permit(8, context()):
+        calls.begin()
+        clock.now += 0.8
+        calls.end()
+        for _ in range(10):
+            calls.begin()
+            clock.now += 0.002
+            calls.end()
+
+    with admission.permit(4, context()), admission.permit(1, context(0.1)):
+        pass
+
+
+def test_a_call_after_its_deadline_is_not_made(admission: Admission, clock: Clock) -> None:
+    late = context(1)
+    clock.now += 1
+
+    with pytest.raises(DeadlineExceeded), admission.track(late):
+        raise AssertionError("the call was made")
+
+
+def limit_of(admission: Admission) -> float:
+    """The limit, from the representation."""
+    return float(repr(admission).split(" of ")[1].split()[0])

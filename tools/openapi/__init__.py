@@ -1,0 +1,1 @@
+"""Generates the OpenAPI document and its page, during development: nothing deployed imports this package."""

@@ -1,0 +1,73 @@
+"""The gateway's HTTP API as an OpenAPI document (https://spec.openapis.org/oas/v3.1.0)."""
+
+import json
+from typing import Any
+
+from functions.open_inference import VERSION
+from tools.openapi import compatibility_apis, gateway_api, problems
+from tools.openapi.elements import FUNCTION_KEY, MASTER_KEY, Json
+from tools.openapi.parameters import HEADERS, PARAMETERS
+from tools.openapi.schemas import SCHEMAS
+
+_DESCRIPTION = (
+    "Scores images with a hardware-accelerated inference service and returns labels. Errors are problem documents "
+    "(RFC 9457) with a stable type, the cause and a remedy; the compatibility APIs report errors in their "
+    "protocols' format."
+)
+
+_TAGS = {
+    "Scoring": "Images in, labels out.",
+    compatibility_apis.TENSORFLOW_SERVING: "TensorFlow Serving's REST API, for clients that use it already. classify "
+    "and regress are not supported (501).",
+    compatibility_apis.OPEN_INFERENCE: "The Open Inference Protocol over HTTP, as implemented by KServe and Triton, "
+    "with the extensions for binary tensors and classification.",
+    "Health": "For monitors and load balancers.",
+    "Rotation": "The rotation of certificates and keys, for operators.",
+    "Pages": "The web page, and this document.",
+}
+
+_KEYS = {FUNCTION_KEY: "A key of the function or of the host.", MASTER_KEY: "The host's master key."}
+
+
+def build() -> Json:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Scoring gateway",
+            "version": VERSION,
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This gateway."}],
+        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
+        "paths": {**gateway_api.PATHS, **compatibility_apis.PATHS},
+        "components": {
+            "schemas": SCHEMAS,
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "examples": problems.examples(),
+            "securitySchemes": _security_schemes(),
+        },
+    }
+
+
+def serialize(document: Json) -> str:
+    """JSON with a line for each operation and component, so that differences between versions can be read."""
+    return _json(document, 3) + "\n"
+
+
+def _json(value: Any, depth: int) -> str:
+    if depth == 0 or not isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    members = (f"{json.dumps(name)}:{_json(member, depth - 1)}" for name, member in value.items())
+    return "{\n" + ",\n".join(members) + "\n}"
+
+
+def _security_schemes() -> dict[str, Json]:
+    schemes: dict[str, Json] = {}
+    for name, description in _KEYS.items():
+        scheme = {"type": "apiKey", "description": description}
+        schemes[name] = {**scheme, "in": "header", "name": "x-functions-key"}
+        schemes[f"{name}InQuery"] = {**scheme, "in": "query", "name": "code"}
+    return schemes

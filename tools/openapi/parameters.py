@@ -1,0 +1,80 @@
+"""The parameters and response headers of the operations, by component name."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from tools.openapi.elements import Json, integer, number, string
+
+
+def _parameter(place: str, name: str, description: str, kind: Json, **more: Any) -> Json:
+    return {"name": name, "in": place, "description": description, "schema": kind, **more}
+
+
+_path = partial(_parameter, "path", required=True)
+_query = partial(_parameter, "query")
+_header = partial(_parameter, "header")
+
+_model = partial(_path, "model", "The name of a service, or the name of a model if only one service has it.")
+
+# TensorFlow Serving's paths separate names with slashes and colons.
+_TF_NAME = string(pattern="^[^/:]+$")
+
+PARAMETERS: Mapping[str, Json] = {
+    "service": _path("service", "The name of a service.", string(), example="imagenet"),
+    "model": _model(string(pattern="^[^/]+$"), example="imagenet"),
+    "tf-model": _model(_TF_NAME, example="imagenet"),
+    "version": _path("version", "A version of the model, a 64-bit number.", integer(format="int64", minimum=0)),
+    "label": _path("label", "A label that the service has for a version.", _TF_NAME, example="stable"),
+    "file": _path("file", "The name of a file of the web page.", string(), example="style.css"),
+    "top": _query(
+        "top",
+        "How many labels to return; 0 returns all of them, and all scores in the order of the classes.",
+        integer(minimum=0, maximum=999_999, default=5),
+    ),
+    "threshold": _query(
+        "threshold", "Return only labels with at least this score.", number(minimum=0, maximum=1, default=0)
+    ),
+    "rotation-of": _query("service", "Return only the rotation of this service.", string(), example="imagenet"),
+    "timeout": _header(
+        "Request-Timeout-Ms",
+        "How long to wait, in milliseconds; the service's own deadline remains the limit.",
+        integer(minimum=1, maximum=999_999_999),
+    ),
+    "traceparent": _header(
+        "traceparent",
+        "The trace that the request belongs to (W3C Trace Context), forwarded to the inference service. "
+        "Ignored if malformed.",
+        string(),
+        example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+    "tracestate": _header(
+        "tracestate", "Forwarded with traceparent. Ignored if malformed or longer than 512 characters.", string()
+    ),
+    "encoding": _header(
+        "Content-Encoding", "The compression of the body.", string(enum=["identity", "gzip", "x-gzip", "deflate"])
+    ),
+    "json-length": _header(
+        "Inference-Header-Content-Length",
+        "How many bytes of the body are JSON; the bytes of the tensor follow.",
+        integer(minimum=1),
+    ),
+    "cached-version": _header("If-None-Match", "The ETag of the version that the client has.", string()),
+}
+
+HEADERS: Mapping[str, Json] = {
+    "Server-Timing": {
+        "description": "The duration of each part, in milliseconds: decode, credentials, wait, predict, total.",
+        "schema": string(),
+        "example": "decode;dur=0.30, credentials;dur=0.01, wait;dur=0.00, predict;dur=24.13, total;dur=25.21",
+    },
+    "Retry-After": {
+        "description": "When to try again, in seconds, if that can help.",
+        "schema": integer(minimum=1),
+    },
+    "ETag": {"description": "The version of the file.", "schema": string()},
+    "Inference-Header-Content-Length": {
+        "description": "How many bytes of the body are JSON; the bytes of the output follow. Only with binary output.",
+        "schema": integer(minimum=1),
+    },
+}

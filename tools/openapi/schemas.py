@@ -1,0 +1,229 @@
+"""The schemas of request and response bodies, by component name."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from tools.openapi.elements import Json, array, boolean, integer, number, obj, or_null, schema, string, value
+
+BYTES: Json = {"contentMediaType": "application/octet-stream"}
+
+_DATE = string(format="date-time")
+_READINESS = string(enum=["ready", "not-ready"])
+_DATATYPES = ["BYTES", "FP32"]
+_ANY_OBJECT = value("object")
+_BYTES_AFTER_JSON = integer("How many bytes follow the JSON.", minimum=0)
+
+_string_or_null = partial(value, ["string", "null"])
+
+
+def _map_of(name: str) -> Json:
+    return value("object", additionalProperties=schema(name))
+
+
+def _shape(smallest: int, description: str = "", **keywords: int) -> Json:
+    return array(integer(minimum=smallest), description, **keywords)
+
+
+_CERTIFICATE = {
+    "fingerprint": string("SHA-256 of the certificate's DER encoding."),
+    "names": array(string()),
+    "not_before": _DATE,
+    "not_after": _DATE,
+}
+_EVENT = obj(at=_DATE, event=string(), detail=string())
+_PHASES = (
+    *("steady", "stopped", "pinning", "grace", "propagating"),
+    *("verifying", "dropping-pins", "rolling-back", "updating"),
+)
+
+SCHEMAS: Mapping[str, Json] = {
+    # --- Scoring
+    "Images": obj(images=array(schema("Image"), minItems=1)),
+    "Image": obj(
+        b64=string(
+            "The file in base64 (RFC 4648, section 4), or a data URL, whose part before the comma is ignored.",
+            contentEncoding="base64",
+            contentMediaType="image/*",
+        ),
+        optional={"name": _string_or_null("The image's name in the response; by default images[0], images[1], ...")},
+    ),
+    "Scores": obj(
+        service=string("The service that scored the images."),
+        model=string("The name of its model; empty if the settings do not name one."),
+        request_id=string("Identifies the request in the gateway's log."),
+        predictions=array(schema("Prediction"), "One for each image, in the order of the request."),
+    ),
+    "Prediction": obj(
+        file=string("The image's name: of its file part or its JSON entry, or body."),
+        labels=array(schema("Label"), "Best first."),
+        optional={"scores": array(number(), "All scores in the order of the classes; only with top=0.")},
+    ),
+    "Label": obj(
+        id=integer("The class's index in the model's output.", minimum=0),
+        label=string("The class's name."),
+        score=number(),
+    ),
+    # --- Errors
+    "Problem": obj(
+        "An error (RFC 9457). Some types have additional members; new members may be added.",
+        type=string("The kind of error. Stable: clients can rely on it.", format="uri"),
+        title=string("A short description of the kind of error."),
+        status=integer("The HTTP status."),
+        detail=string("The cause of this error."),
+        optional={
+            "remedy": string("What to do about it."),
+            "request_id": string("Identifies the request in the gateway's log."),
+            "file": string("The name of the image that caused the error."),
+            "index": integer("The number of the image that caused the error, from 0.", minimum=0),
+            "parameter": string("The parameter that caused the error."),
+            "expected": string("The values that the parameter can have."),
+            "part": string("The part of the form that caused the error."),
+            "services": array(string(), "The names of the configured services."),
+        },
+    ),
+    "ProtocolError": obj(
+        "An error in the format that both compatibility APIs share.", error=string("The cause, in a sentence.")
+    ),
+    # --- Health
+    "Live": obj(status=string(const="live")),
+    "Ready": obj(status=_READINESS, services=_map_of("ServiceReadiness")),
+    "ServiceReadiness": obj(status=_READINESS, optional={"problem": schema("Problem")}),
+    "Health": obj(status=_READINESS, services=_map_of("ServiceHealth")),
+    "ServiceHealth": obj(
+        status=_READINESS,
+        service=string("The health that the service reports; unknown if it reports none."),
+        channel=string("The state of the connection."),
+        credentials=obj(
+            age_seconds=value(["number", "null"], "Seconds since they were read from Key Vault; null: never read."),
+            stale=boolean("Whether they are in use although Key Vault cannot be read."),
+            optional={"problem": schema("Problem")},
+        ),
+        optional={"problem": schema("Problem")},
+    ),
+    # --- Rotation
+    "RotationRequest": obj(
+        optional={
+            "service": _string_or_null("The name of a service; all services by default."),
+            "dry_run": boolean("Only report the next steps."),
+            "rotate_keys": boolean("Rotate the keys too, whether or not it is time."),
+            "retry": boolean("Retry steps that failed before."),
+        }
+    )
+    | {"additionalProperties": False},
+    "RotationReport": obj(services=_map_of("Rotation"), optional={"dry_run": boolean()}),
+    "Rotation": obj(
+        "The state of a rotation. Only problem and events if the service could not be observed.",
+        optional={
+            "phase": string(enum=[*_PHASES]),
+            "next_step": obj("The next step, and until when it waits.", action=string()),
+            "desired": or_null(schema("DesiredCertificate")),
+            "served": or_null(schema("Certificate")),
+            "pinned": array(schema("Certificate")),
+            "verified": or_null(obj(fingerprint=string(), at=_string_or_null())),
+            "failed": array(obj(fingerprint=string(), reason=string(), detail=string(), at=_DATE)),
+            "keys": or_null(_ANY_OBJECT),
+            "last_error": _string_or_null(),
+            "history": array(_EVENT),
+            "problem": schema("Problem"),
+            "events": array(_EVENT),
+        },
+    ),
+    "Certificate": obj(**_CERTIFICATE),
+    "DesiredCertificate": obj(
+        version=string("The version of the secret in Key Vault."),
+        refusal=_string_or_null("Why the certificate cannot be used."),
+        optional=_CERTIFICATE,
+    ),
+    # --- TensorFlow Serving
+    # A row is a number, nested lists of numbers, or {"b64": ...}; a model has one input, so an object may name it.
+    "TfValue": {
+        "description": 'Numbers in nested lists, or image files as {"b64": "..."}; or an object that names the input.'
+    },
+    "TfPredictRequest": obj(
+        "Either instances (rows) or inputs (columns).",
+        optional={
+            "signature_name": string("The name of the signature; by default the service's SIGNATURE."),
+            "instances": array(schema("TfValue"), "Rows: one for each image.", minItems=1),
+            "inputs": schema("TfValue"),
+        },
+    )
+    | {"oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}]},
+    "TfPredictResponse": obj(
+        optional={
+            "predictions": array({}, "The rows of the output, if the request has instances."),
+            "outputs": array({}, "The output, if the request has inputs."),
+        }
+    )
+    | {"oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}]},
+    "TfModelStatus": obj(
+        model_version_status=array(
+            obj(
+                version=string("A 64-bit number, in digits."),
+                state=string("For example AVAILABLE or LOADING."),
+                status=obj(error_code=string(), error_message=string()),
+            )
+        )
+    ),
+    "TfModelMetadata": obj(model_spec=_ANY_OBJECT, metadata=_ANY_OBJECT),
+    # --- Open Inference Protocol
+    "OipServer": obj(name=string(), version=string(), extensions=array(string())),
+    "OipLive": obj(live=boolean()),
+    "OipReady": obj(ready=boolean(), optional={"name": string()}),
+    "OipModel": obj(
+        name=string(),
+        versions=array(string()),
+        platform=string(),
+        inputs=array(schema("OipTensorMetadata")),
+        outputs=array(schema("OipTensorMetadata")),
+    ),
+    "OipTensorMetadata": obj(
+        name=string(), datatype=string(enum=_DATATYPES), shape=_shape(-1, "-1 for a dimension of variable size.")
+    ),
+    "OipInferRequest": obj(
+        inputs=array(schema("OipInput"), minItems=1, maxItems=1),
+        optional={
+            "id": string("Returned in the response.", maxLength=1000),
+            "parameters": obj(optional={"binary_data_output": boolean()}),
+            "outputs": array(schema("OipRequestedOutput"), maxItems=1),
+        },
+    ),
+    "OipInput": obj(
+        name=string("The name of the model's input."),
+        shape=_shape(0, minItems=1, maxItems=254),
+        datatype=string("BYTES: image files. FP32: pixels.", enum=_DATATYPES),
+        optional={
+            "data": array({}, "Numbers or strings, flat or nested; absent if the bytes follow the JSON."),
+            "parameters": obj(
+                optional={
+                    "content_type": string("base64: the strings of BYTES are base64."),
+                    "binary_data_size": _BYTES_AFTER_JSON,
+                }
+            ),
+        },
+    ),
+    "OipRequestedOutput": obj(
+        name=string("The name of the model's output."),
+        optional={
+            "parameters": obj(
+                optional={
+                    "binary_data": boolean(),
+                    "classification": integer("How many of the best classes to return for each row.", minimum=0),
+                }
+            )
+        },
+    ),
+    "OipInferResponse": obj(
+        model_name=string(),
+        outputs=array(schema("OipOutput"), minItems=1, maxItems=1),
+        optional={"model_version": string(), "id": string()},
+    ),
+    "OipOutput": obj(
+        name=string(),
+        datatype=string(enum=_DATATYPES),
+        shape=_shape(0),
+        optional={
+            "data": array({}, "Row by row; classes as score:index:label."),
+            "parameters": obj(optional={"binary_data_size": _BYTES_AFTER_JSON}),
+        },
+    ),
+}

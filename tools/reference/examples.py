@@ -1,0 +1,79 @@
+"""An example of each problem type: the detail, and the members that this type adds.
+
+The tests compare them with what the gateway really responds.
+"""
+
+from collections.abc import Mapping
+
+EXAMPLES: Mapping[str, Mapping[str, object]] = {
+    "empty-body": {"detail": "The request's body is empty."},
+    "length-required": {"detail": "The upload is chunked, and so reached the gateway without its bytes."},
+    "unsupported-content-type": {"detail": "The Content-Type is 'text/plain'."},
+    "unsupported-content-encoding": {"detail": "The Content-Encoding is 'br'; gzip, deflate or none is expected."},
+    "body-too-large": {"detail": "The body has more than 104857600 bytes after decompression."},
+    "malformed-multipart": {"detail": "The form ends prematurely, or its parts are not well-formed."},
+    "part-without-file": {"detail": "The part 'top' has no file name.", "part": "top"},
+    "malformed-json": {"detail": "The body is not JSON in UTF-8."},
+    "malformed-base64": {"detail": "images[0].b64 is not base64.", "index": 0},
+    "invalid-parameter": {
+        "detail": "The parameter top is 'many'.",
+        "parameter": "top",
+        "expected": "a whole number from 0 (all scores)",
+    },
+    "invalid-tensor": {"detail": "The body must have either 'instances' (rows) or 'inputs' (columns)."},
+    "too-many-images": {"detail": "The request holds 17 images; 16 are allowed.", "limit": 16},
+    "image-too-large": {
+        "detail": "The image has 20000 x 10000 pixels; 50000000 are allowed.",
+        "limit": 50_000_000,
+        "unit": "pixels",
+    },
+    "message-too-large": {"detail": "The request is larger than the messages that the service accepts."},
+    "unsupported-image": {"detail": "The file does not start with the signature of a supported image format."},
+    "damaged-image": {"detail": "The image data could not be decoded completely."},
+    "unknown-service": {
+        "detail": "The gateway has no service 'dogs'.",
+        "services": ["imagenet", "imagenet-tensor"],
+    },
+    "unknown-version": {"detail": "The service responded with NOT_FOUND: model 'imagenet' has no version 9; it has 1"},
+    "method-not-offered": {"detail": "The inference service does not report the status of models."},
+    "misconfigured": {
+        "detail": "SERVICE__CATS__PORT is 'cat'; a whole number from 1 to 65535 is needed",
+        "settings": ["SERVICE__CATS__PORT"],
+    },
+    "internal-error": {"detail": "An unexpected fault stopped the request."},
+    "identity-unavailable": {"detail": "The identity endpoint returned no token."},
+    "vault-unreachable": {"detail": "Key Vault did not respond."},
+    "vault-throttled": {"detail": "Key Vault responded with 429: too many requests."},
+    "vault-forbidden": {
+        "detail": "Key Vault does not allow the gateway to use secret 'cats-primary-key'.",
+        "secret": "cats-primary-key",
+    },
+    "secret-missing": {"detail": "Key Vault has no secret 'no-such-secret'.", "secret": "no-such-secret"},
+    "secret-disabled": {
+        "detail": "The latest version of secret 'disabled-secret' is disabled.",
+        "secret": "disabled-secret",
+    },
+    "invalid-pin": {"detail": "Secret 'cats-pins' contains no PEM certificate.", "secret": "cats-pins"},
+    "not-rotated": {"detail": "The service 'dogs' has no CONTROL_PLANE_NAME.", "services": ["cats"]},
+    "rotation-busy": {"detail": "Another run holds the lease of 'cats'."},
+    "control-plane-unreachable": {"detail": "Cannot discover the control plane. The control plane cannot be reached."},
+    "control-plane-refused": {"detail": "The control plane has no service lions."},
+    "service-unreachable": {"detail": "The connection to the service could not be made, or broke."},
+    "service-untrusted": {"detail": "The handshake failed: no pin matches the certificate that the service presents."},
+    "service-certificate-expired": {
+        "detail": "The handshake failed: the certificate that the service presents, or its issuer's, has expired."
+    },
+    "service-name-mismatch": {
+        "detail": "The handshake failed: the certificate that the service presents does not cover its configured name."
+    },
+    "service-without-tls": {"detail": "The handshake failed: the server at the service's port does not use TLS."},
+    "keys-refused": {"detail": "The service accepts neither the primary nor the secondary key."},
+    "overloaded": {"detail": "Images in progress at the service: 16, of 16 at most."},
+    "service-busy": {"detail": "The service reports that its resources are exhausted."},
+    "deadline-exceeded": {"detail": "The deadline passed while the service was scoring."},
+    "service-rejected": {
+        "detail": "The service responded with NOT_FOUND: model 'dogs' is not served here, but 'imagenet'"
+    },
+    "service-answer-invalid": {"detail": "The response has no output 'output_alias'; it has: none."},
+    "service-failed": {"detail": "The service responded with INTERNAL: an injected fault"},
+}
