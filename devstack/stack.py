@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import ssl
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from devstack import tokens
+from devstack.files import write_atomically
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
 from devstack.sockets import PortUnavailable, bind
@@ -36,7 +38,7 @@ LATENCY_MS = 1.8
 _PATHS = ("KEY_VAULT_CA_FILE", "CONTROL_PLANE_CA_FILE")
 
 # The settings that the parts of the stack share with the gateway.
-_SHARED = ("IDENTITY_HEADER", "CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT")
+_SHARED = ("CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT")
 
 # The audience of tokens for the control plane.
 MANAGEMENT = "https://management.azure.com/"
@@ -132,9 +134,10 @@ async def start_services(supervisor: Supervisor, state: State, options: Options)
         StackFailed: a part cannot be started.
     """
     values, ports = settings(), options.ports
+    write_atomically(state.identity_key, secrets.token_urlsafe(32).encode())
     place_services(state, ports.fpga, frozenset(ports.names.values()) - {ports.fpga})
     identity, vault, control = await supervisor.start(
-        _identity(state, options, values), _vault(state, options), _control(state, options, values)
+        _identity(state, options), _vault(state, options), _control(state, options, values)
     )
     return Addresses(identity, vault, await _find_fpga(control, state, values), control)
 
@@ -172,7 +175,7 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
         *(["--enable-auth"] if options.enable_auth else []),
         *(["--quiet"] if options.quiet else []),
     ]
-    variables = {**environment(addresses, state.ca), **without_proxy(os.environ)}
+    variables = {**environment(addresses, state), **without_proxy(os.environ)}
     (host,) = await supervisor.start(Program(HOST, "devstack.host", arguments, environment=variables))
     return replace(addresses, host=host)
 
@@ -195,14 +198,28 @@ def account(values: Mapping[str, str]) -> Account:
     return Account(*(values[f"CONTROL_PLANE_{part}"] for part in ("SUBSCRIPTION", "GROUP", "ACCOUNT")))
 
 
-def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
-    """The environment variables that make the gateway use the stack; they override local.settings.json."""
+def environment(addresses: Addresses, state: State) -> Mapping[str, str]:
+    """The environment variables that make the gateway use the stack; they override local.settings.json.
+
+    Raises:
+        StackFailed: the key of the identity endpoint is missing.
+    """
+    return {**_places(addresses, state.ca), "IDENTITY_HEADER": _identity_key(state)}
+
+
+def _identity_key(state: State) -> str:
+    try:
+        return state.identity_key.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise StackFailed(f"The file {state.identity_key} cannot be read: start the stack again") from None
+
+
+def _places(addresses: Addresses, ca: Path) -> Mapping[str, str]:
     values = settings()
     fpga_port = addresses.fpga.rpartition(":")[2]
     services = [key for key in values if key.startswith("SERVICE__") and key.endswith("__PORT")]
     return {
         "IDENTITY_ENDPOINT": addresses.identity,
-        "IDENTITY_HEADER": values["IDENTITY_HEADER"],
         "KEY_VAULT_URL": f"https://localhost:{urlsplit(addresses.vault).port}",
         "KEY_VAULT_CA_FILE": str(ca),
         "CONTROL_PLANE_ARM_ENDPOINT": f"https://localhost:{urlsplit(addresses.control).port}",
@@ -212,11 +229,11 @@ def environment(addresses: Addresses, ca: Path) -> Mapping[str, str]:
 
 
 def overrides(addresses: Addresses, ca: Path) -> Mapping[str, str]:
-    """The environment variables that a Functions host needs beside local.settings.json."""
+    """The environment variables that a Functions host needs beside local.settings.json and IDENTITY_HEADER."""
     values = dict(settings())
     for name in _PATHS:
         values[name] = str(ROOT / values.get(name, ""))
-    differing = {name: value for name, value in environment(addresses, ca).items() if values.get(name) != value}
+    differing = {name: value for name, value in _places(addresses, ca).items() if values.get(name) != value}
     return {**differing, **without_proxy(os.environ)}
 
 
@@ -248,9 +265,10 @@ def settings() -> Mapping[str, str]:
     return values
 
 
-def _identity(state: State, options: Options, values: Mapping[str, str]) -> Program:
-    arguments = ("--signing-key", str(state.signing_key), "--header", values["IDENTITY_HEADER"])
-    return _program(IDENTITY, "identity", options, options.ports.identity, *arguments)
+def _identity(state: State, options: Options) -> Program:
+    program = _program(IDENTITY, "identity", options, options.ports.identity, "--signing-key", str(state.signing_key))
+    # Not as an argument: other users of the machine see those.
+    return replace(program, environment={"IDENTITY_HEADER": _identity_key(state)})
 
 
 def _vault(state: State, options: Options) -> Program:

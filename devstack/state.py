@@ -6,6 +6,7 @@
     addresses.json                its addresses (:mod:`devstack.announcement`)
     state/ca.pem, ca.key          the development CA, which the stack's clients trust
     state/signing.key             signs the tokens of the identity endpoint
+    state/identity.key            what the gateway sends to the identity endpoint; another one at each start
     state/vault/                  Key Vault's secrets, and vault.pem, vault.key for its TLS
     state/control/                the control plane's services, and control.pem, control.key for its TLS
 
@@ -63,6 +64,7 @@ class State:
         self.ca = folder / "ca.pem"
         self.ca_key = folder / "ca.key"
         self.signing_key = folder / "signing.key"
+        self.identity_key = folder / "identity.key"
         self.vault = folder / "vault" / "secrets"
         self.vault_certificate = folder / "vault" / "vault.pem"
         self.vault_key = folder / "vault" / "vault.key"

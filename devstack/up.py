@@ -86,7 +86,7 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         addresses = await stack.start_services(supervisor, state, start)
         announcement.announce(options.folder, addresses)
         _print_addresses(addresses)
-        _print_instructions(stack.overrides(addresses, state.ca))
+        _print_instructions(stack.overrides(addresses, state.ca), _relative(state.identity_key))
     else:
         upload = sample.load()
         addresses = await stack.start_services(supervisor, state, start)
@@ -125,8 +125,9 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _print_instructions(overrides: Mapping[str, str]) -> None:
+def _print_instructions(overrides: Mapping[str, str], identity_key: str) -> None:
     print("The services run. In another terminal, in this folder:\n")
+    print(f'  export IDENTITY_HEADER="$(cat {shlex.quote(identity_key)})"')
     for name, value in overrides.items():
         print(f"  export {name}={shlex.quote(value)}")
     print("  func start\n")

@@ -14,22 +14,22 @@ from shared.telemetry import log
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
 
-@blueprint.route("api/health/live", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def live(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
+@blueprint.route("api/health/live", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def live(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether the worker runs at all."""
-    return json_response({"status": "live"})
+    return await respond(req, context, _live, name="live")
 
 
-@blueprint.route("api/health/ready", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def ready(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # noqa: ARG001
+@blueprint.route("api/health/ready", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def ready(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether every service can be scored with; 503 while one cannot. Without details: it needs no key."""
-    return await respond(context.invocation_id, _ready, name="ready", error_response=anonymous_problem_response)
+    return await respond(req, context, _ready, name="ready", error_response=anonymous_problem_response)
 
 
-@blueprint.route("api/health/services", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
-async def service_health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # noqa: ARG001
+@blueprint.route("api/health/services", methods=["GET", "HEAD"], auth_level=func.AuthLevel.FUNCTION)
+async def service_health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The same with each service's status, channel, credentials and problem."""
-    return await respond(context.invocation_id, _service_health, name="health")
+    return await respond(req, context, _service_health, name="health")
 
 
 @blueprint.warm_up_trigger("warmup")
@@ -41,8 +41,12 @@ async def warm_up(warmup: WarmUpContext) -> None:  # noqa: ARG001
         log.error("warm-up: %s %s", error.slug, error.detail)  # without its stack trace
 
 
+async def _live() -> func.HttpResponse:
+    return json_response({"status": "live"})
+
+
 async def _ready() -> func.HttpResponse:
-    services = await gateway().health()
+    services = await gateway().readiness()
     return _response(services, {name: _summary(health) for name, health in services.items()})
 
 

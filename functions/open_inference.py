@@ -11,11 +11,21 @@ import re
 
 import azure.functions as func
 
+from functions.http.bodies import body_of
 from functions.http.requests import request_context
 from functions.http.responses import json_response
-from functions.protocols.endpoint import METHODS, error_response, parse_version, predicted, respond, unpacked
+from functions.protocols.endpoint import (
+    METHODS,
+    error_response,
+    method_not_allowed,
+    parse_version,
+    parsed,
+    predicted,
+    respond,
+)
 from shared.errors import MethodNotOffered
 from shared.gateway import Service, gateway
+from shared.quoting import printable
 from shared.settings import InputForm
 from shared.telemetry import RequestContext
 from shared.upstream.codecs import Selector
@@ -29,32 +39,32 @@ PLATFORM = "tensorflow_serving"
 _MODEL = re.compile(r"models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?")
 
 
-@blueprint.route("v2/health/live", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def open_inference_live(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
+@blueprint.route("v2/health/live", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def open_inference_live(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether the worker runs at all."""
-    return json_response({"live": True})
+    return await respond(req, context, _live, name="open-inference", anonymous=True)
 
 
-@blueprint.route("v2/health/ready", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def open_inference_ready(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # noqa: ARG001
+@blueprint.route("v2/health/ready", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def open_inference_ready(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether every model can be called; 503 while one cannot."""
-    return await respond(context.invocation_id, _all_ready, name="open-inference", anonymous=True)
+    return await respond(req, context, _all_ready, name="open-inference", anonymous=True)
 
 
 @blueprint.route("v2/{*path}", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
 async def open_inference_v2(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Everything else that the protocol offers under /v2."""
-    return await respond(context.invocation_id, lambda: _dispatch(req, context), name="open-inference")
+    return await respond(req, context, lambda: _dispatch(req, context), name="open-inference")
 
 
 async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.HttpResponse:
     path = req.route_params.get("path", "")
     match = _MODEL.fullmatch(path)
     if match is None and path:
-        return error_response(404, f"There is nothing at /v2/{path[:200]}.")
-    allowed = "POST" if match is not None and match["verb"] == "/infer" else "GET"
-    if req.method not in {allowed, "HEAD" if allowed == "GET" else allowed}:
-        return error_response(405, f"/v2/{path[:200]} takes {allowed}, not {req.method}.", {"Allow": allowed})
+        return error_response(404, f"There is nothing at /v2/{printable(path)}; GET /api/services lists the services.")
+    allowed = ("POST",) if match is not None and match["verb"] == "/infer" else ("GET", "HEAD")
+    if req.method not in allowed:
+        return method_not_allowed(req, f"/v2/{path}", allowed)
     if match is None:
         return json_response({"name": NAME, "version": VERSION, "extensions": list(EXTENSIONS)})
     service = gateway().model(match["model"])
@@ -74,15 +84,28 @@ async def _infer(
 
     settings = service.settings
     length = req.headers.get(open_inference_json.HEADER_LENGTH, "")
-    infer = open_inference_json.parse_infer(await unpacked(req), length, settings.input_name, settings.output_name)
+    body, limits = await body_of(req), gateway().settings.limits
+    infer = await parsed(
+        open_inference_json.json_size(body, length),
+        open_inference_json.parse_infer,
+        body,
+        length,
+        settings.input_name,
+        settings.output_name,
+        max_rows=limits.images,
+    )
     output = await service.model.predict(infer.tensor, selector, context)
     classes = service.model.best(output, infer.classes) if infer.classes else None
     response = open_inference_json.inferred(output, classes, infer, model=name, output_name=settings.output_name)
     return predicted(response.body, response.mimetype, context, response.headers)
 
 
+async def _live() -> func.HttpResponse:
+    return json_response({"live": True})
+
+
 async def _all_ready() -> func.HttpResponse:
-    ready = all(health.ready for health in (await gateway().health()).values())
+    ready = all(health.ready for health in (await gateway().readiness()).values())
     return json_response({"ready": ready}, status=200 if ready else 503)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import azure.functions as func
 
+from functions.http.origin import check_origin
 from functions.http.problems import problem, respond
 from functions.http.responses import json_response
 from shared.errors import GatewayError, InvalidParameter, NotRotated, RotationBusy
 from shared.gateway import gateway
+from shared.quoting import printable
 from shared.telemetry import log
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
@@ -49,13 +51,13 @@ async def vault_event(event: func.EventGridEvent) -> None:
 @blueprint.route("api/rotation", methods=["GET"], auth_level=func.AuthLevel.ADMIN)
 async def rotation_status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The state of each service's rotation."""
-    return await respond(context.invocation_id, lambda: _status(req.params.get("service") or None), name="rotation")
+    return await respond(req, context, lambda: _status(req.params.get("service") or None), name="rotation")
 
 
 @blueprint.route("api/rotation", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
 async def rotation_run(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Take the next steps now, or report what they would be."""
-    return await respond(context.invocation_id, lambda: _run(req.get_body()), name="rotation")
+    return await respond(req, context, lambda: _run(req), name="rotation")
 
 
 async def _in_background(secret: str | None) -> None:
@@ -73,8 +75,9 @@ async def _status(service: str | None) -> func.HttpResponse:
     return _response(await rotations.observe(service), one=service)
 
 
-async def _run(body: bytes) -> func.HttpResponse:
-    options = _options(body)
+async def _run(request: func.HttpRequest) -> func.HttpResponse:
+    check_origin(request)
+    options = _options(request.get_body())
     rotations = await gateway().rotations()
     service = options.get("service")
     if options.get("dry_run"):
@@ -114,7 +117,7 @@ def _options(body: bytes) -> dict[str, Any]:
     for name, value in document.items():
         kinds: Collection[type] = (str, type(None)) if name == "service" else (bool,)
         if name not in {"service", "dry_run", "rotate_keys", "retry"}:
-            raise InvalidParameter(f"The member {name[:40]!r} is not known.", expected=_BODY)
+            raise InvalidParameter(f"The member {printable(name, 40)!r} is not known.", expected=_BODY)
         if type(value) not in kinds:
             raise InvalidParameter(f"The member {name!r} has a value of another type.", parameter=name, expected=_BODY)
     return document

@@ -1,44 +1,81 @@
-"""POST /api/score and /api/services/{service}/score: images in, labels out."""
+"""POST /api/score, and /json, /image and /api/services/{service}/score: images in, labels out.
+
+GET /api/services lists the services.
+"""
 
 import azure.functions as func
 
-from functions.http.problems import respond
-from functions.http.requests import ranking, request_context
+from functions.http.problems import problem, respond
+from functions.http.requests import flag, invalid, ranking, request_context
 from functions.http.responses import json_response
-from functions.http.uploads import uploads
-from shared.gateway import gateway
-from shared.scoring.types import Prediction
+from functions.http.uploads import submission
+from shared.errors import GatewayError
+from shared.gateway import Service, ServiceHealth, gateway
+from shared.scoring.types import Prediction, Upload
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
+
+# The parameters of the query; ``code`` is the function key, which the host reads.
+_QUERY = frozenset({"top", "threshold", "partial", "service", "code"})
+_IGNORED = "Ignored-Parameters"
 
 
 @blueprint.route("api/score", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def score(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Score images with the default service."""
-    return await _respond(req, context, None)
+    """Score images with the default service, or the one that the query names."""
+    return await respond(req, context, lambda: _score(req, context, None), name="score")
+
+
+# Each address accepts every form of upload; these two are for generated clients, where an operation has one form.
+@blueprint.route("api/score/json", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def score_json(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Score images in JSON."""
+    return await respond(req, context, lambda: _score(req, context, None), name="score")
+
+
+@blueprint.route("api/score/image", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def score_image(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Score one image, whose bytes are the body."""
+    return await respond(req, context, lambda: _score(req, context, None), name="score")
 
 
 @blueprint.route("api/services/{service}/score", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def score_with_service(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Score images with the service that the address names."""
-    return await _respond(req, context, req.route_params["service"])
+    return await respond(req, context, lambda: _score(req, context, req.route_params["service"]), name="score")
 
 
-async def _respond(req: func.HttpRequest, invocation: func.Context, name: str | None) -> func.HttpResponse:
-    return await respond(invocation.invocation_id, lambda: _score(req, invocation, name), name="score")
+@blueprint.route("api/services", methods=["GET", "HEAD"], auth_level=func.AuthLevel.FUNCTION)
+async def services(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The services: what each accepts, and whether it is ready."""
+    return await respond(req, context, _services, name="services")
 
 
 async def _score(req: func.HttpRequest, invocation: func.Context, name: str | None) -> func.HttpResponse:
-    service = gateway().service(name)
+    service = _service(name, req.params.get("service", ""))
     context = request_context(req, invocation, service.settings.deadline_seconds)
-    predictions = await service.scorer.score(uploads(req), ranking(req.params), context)
+    submitted = await submission(req, gateway().settings.limits.images)
+    options = {**submitted.options, **req.params}
+    images, wanted = submitted.images, ranking(options)
+    if flag(options, "partial"):
+        results = await service.scorer.score_partially(images, wanted, context)
+        predictions = [_result(image, one) for image, one in zip(images, results, strict=True)]
+    else:
+        predictions = [_prediction(one) for one in await service.scorer.score(images, wanted, context)]
     body = {
         "service": service.settings.name,
         "model": service.settings.model,
         "request_id": context.request_id,
-        "predictions": [_prediction(one) for one in predictions],
+        "predictions": predictions,
     }
-    return json_response(body, headers={"Server-Timing": context.timings.server_timing()})
+    return json_response(body, headers={"Server-Timing": context.timings.server_timing(), **_ignored(req)})
+
+
+def _service(name: str | None, queried: str) -> Service:
+    """The service of the address, of the query, or the default one."""
+    if name is not None and queried and queried != name:
+        raise invalid("service", queried, f"the service of the address, '{name}', or none")
+    return gateway().service(name or queried or None)
 
 
 def _prediction(one: Prediction) -> dict[str, object]:
@@ -47,3 +84,32 @@ def _prediction(one: Prediction) -> dict[str, object]:
     if one.scores is not None:
         body["scores"] = one.scores
     return body
+
+
+def _result(image: Upload, one: Prediction | GatewayError) -> dict[str, object]:
+    if isinstance(one, GatewayError):
+        return {"file": image.name, "labels": [], "problem": problem(one)}
+    return _prediction(one)
+
+
+def _ignored(req: func.HttpRequest) -> dict[str, str]:
+    """A header that names the query's unknown parameters: a misspelled one would otherwise not be noticed."""
+    unknown = [name for name in req.params if name not in _QUERY and name.isascii() and name.isidentifier()]
+    return {_IGNORED: ", ".join(name[:40] for name in unknown[:10])} if unknown else {}
+
+
+async def _services() -> func.HttpResponse:
+    found = gateway()
+    health = await found.health()
+    return json_response({"services": [_described(name, health[name]) for name in health]})
+
+
+def _described(name: str, health: ServiceHealth) -> dict[str, object]:
+    settings = gateway().service(name).settings
+    return {
+        "name": name,
+        "model": settings.model,
+        "default": name == gateway().settings.default_service,
+        "accepts": settings.input_form.value,
+        "status": "ready" if health.ready else "not-ready",
+    }

@@ -52,6 +52,9 @@ _PAGE_POLICY = f"{_COMMON_POLICY}; img-src 'self' blob: data:; script-src 'self'
 _HEADERS: Mapping[str, str] = {
     # Clients revalidate each time, so that after a deployment no old script is used by a new page.
     "Cache-Control": "no-cache",
+    # No page elsewhere gets a handle of this window, or embeds these files.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
@@ -104,7 +107,7 @@ async def _respond(req: func.HttpRequest, context: func.Context, name: str) -> f
     async def work() -> func.HttpResponse:
         return _serve(_load(name), req.headers)
 
-    return await respond(context.invocation_id, work, name="site")
+    return await respond(req, context, work, name="site")
 
 
 def _serve(file: StaticFile, request_headers: Mapping[str, str]) -> func.HttpResponse:

@@ -11,9 +11,19 @@ import re
 
 import azure.functions as func
 
+from functions.http.bodies import body_of
 from functions.http.requests import request_context
-from functions.protocols.endpoint import METHODS, error_response, parse_version, predicted, respond, unpacked
+from functions.protocols.endpoint import (
+    METHODS,
+    error_response,
+    method_not_allowed,
+    parse_version,
+    parsed,
+    predicted,
+    respond,
+)
 from shared.gateway import Service, gateway
+from shared.quoting import printable
 from shared.telemetry import RequestContext
 from shared.upstream.codecs import Selector
 
@@ -28,26 +38,34 @@ _QUESTION = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 @blueprint.route("v1/{*path}", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
 async def tf_serving_v1(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Everything that TensorFlow Serving offers under /v1."""
-    return await respond(context.invocation_id, lambda: _dispatch(req, context), name="tensorflow-serving")
+    return await respond(req, context, lambda: _dispatch(req, context), name="tensorflow-serving")
 
 
 async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.HttpResponse:
     path = req.route_params.get("path", "")
     call, question = _CALL.fullmatch(path), _QUESTION.fullmatch(path)
-    if call is not None and req.method == "POST":
+    if call is not None:
+        if req.method != "POST":
+            return method_not_allowed(req, f"/v1/{path}", ("POST",))
         if call["method"].lower() != "predict":
             return error_response(501, f"The gateway offers predict, not {call['method'].lower()}.")
         return await _predict(req, invocation, call)
-    if question is not None and req.method in {"GET", "HEAD"}:
+    if question is not None:
+        if req.method not in {"GET", "HEAD"}:
+            return method_not_allowed(req, f"/v1/{path}", ("GET", "HEAD"))
         return await _describe(req, invocation, question)
-    return error_response(400, f"Malformed request: {req.method} /v1/{path[:200]}")
+    message = f"Malformed request: {req.method} /v1/{printable(path)}; GET /api/services lists the services."
+    return error_response(400, message)
 
 
 async def _predict(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> func.HttpResponse:
     from functions.protocols import tensorflow_json  # noqa: PLC0415 - numpy, which no cold start needs
 
     service, context = _start(req, invocation, match)
-    predict = tensorflow_json.parse_predict(await unpacked(req), service.settings.input_name)
+    body, limits = await body_of(req), gateway().settings.limits
+    predict = await parsed(
+        len(body), tensorflow_json.parse_predict, body, service.settings.input_name, max_rows=limits.images
+    )
     output = await service.model.predict(predict.tensor, _selector(match, predict.signature), context)
     return predicted(tensorflow_json.predictions(output, predict.form), "application/json", context)
 

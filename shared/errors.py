@@ -19,11 +19,13 @@ class GatewayError(Exception):
     title: ClassVar[str]
     meaning: ClassVar[str]
     remedy: ClassVar[str | None] = None
+    # Seconds after which trying again may help, where that is the remedy and nothing better is known.
+    pause: ClassVar[float | None] = None
 
     def __init__(self, detail: str, *, retry_after: float | None = None, **members: object) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.retry_after = retry_after
+        self.retry_after = self.pause if retry_after is None else retry_after
         self.members = members
 
     @property
@@ -47,8 +49,8 @@ def problem_types() -> list[type[GatewayError]]:
 class EmptyBody(GatewayError):
     slug = "empty-body"
     status = 400
-    title = "The request has no body"
-    meaning = "The body, or a file in it, is empty where an image was expected."
+    title = "There is no image"
+    meaning = "The body, a file in it, or the list of images is empty."
     remedy = "Send the image's bytes, a multipart form with files, or JSON with base64 images."
 
 
@@ -64,7 +66,7 @@ class UnsupportedContentType(GatewayError):
     slug = "unsupported-content-type"
     status = 415
     title = "The content type is not supported"
-    meaning = "The Content-Type is none of the upload forms."
+    meaning = "The Content-Type is none of the upload forms, and the body is not an image."
     remedy = "Use image/*, application/octet-stream, multipart/form-data or application/json."
 
 
@@ -76,12 +78,20 @@ class UnsupportedContentEncoding(GatewayError):
     remedy = "Send the body uncompressed, or with Content-Encoding gzip or deflate."
 
 
+class MalformedContentEncoding(GatewayError):
+    slug = "malformed-content-encoding"
+    status = 400
+    title = "The body cannot be decompressed"
+    meaning = "The body is not in the format that its Content-Encoding names, or is not complete."
+    remedy = "Compress the whole body as one stream, or send it without Content-Encoding."
+
+
 class BodyTooLarge(GatewayError):
     slug = "body-too-large"
     status = 413
     title = "The body is too large"
-    meaning = "A compressed body is larger than allowed after decompression."
-    remedy = "Split the request into several."
+    meaning = "The body is larger than the gateway's memory allows, or, if compressed, than allowed when decompressed."
+    remedy = "Split the request into several, or send the body uncompressed."
 
 
 class MalformedMultipart(GatewayError):
@@ -95,9 +105,9 @@ class MalformedMultipart(GatewayError):
 class PartWithoutFile(GatewayError):
     slug = "part-without-file"
     status = 400
-    title = "A part of the form is not a file"
-    meaning = "A part of the form has no file name."
-    remedy = "Send each image as a file part, with a file name; options go into the query."
+    title = "The form has no image"
+    meaning = "No part of the form has a file name, or is an image."
+    remedy = "Send each image as a file part, with a file name."
 
 
 class MalformedJson(GatewayError):
@@ -112,8 +122,16 @@ class MalformedBase64(GatewayError):
     slug = "malformed-base64"
     status = 400
     title = "An image is not valid base64"
-    meaning = "An image in JSON is not base64 (RFC 4648, section 4)."
-    remedy = "Encode the file's bytes with the standard base64 alphabet."
+    meaning = "An image in JSON or in a form is not base64 (RFC 4648)."
+    remedy = "Encode the file's bytes in base64, in the standard or the URL-safe alphabet, or as a data: URL."
+
+
+class ImageAddress(GatewayError):
+    slug = "image-address"
+    status = 400
+    title = "Images are not fetched from addresses"
+    meaning = "An image in JSON is a URL; the gateway never fetches one."
+    remedy = "Send the image's bytes: as the body, in a form, or in base64."
 
 
 class InvalidParameter(GatewayError):
@@ -121,6 +139,7 @@ class InvalidParameter(GatewayError):
     status = 400
     title = "A parameter has an invalid value"
     meaning = "A query parameter, a header or a member of the body has a value out of its range."
+    remedy = "Correct the value, or leave the parameter out for its default."
 
 
 class InvalidTensor(GatewayError):
@@ -235,6 +254,7 @@ class VaultThrottled(GatewayError):
     title = "Key Vault is throttling the gateway"
     meaning = "Key Vault refuses temporarily: too many requests."
     remedy = "Try again shortly; if it lasts, raise CREDENTIALS_REFRESH_SECONDS or give the gateway a vault of its own."
+    pause = 5
 
 
 class VaultForbidden(GatewayError):
@@ -243,6 +263,45 @@ class VaultForbidden(GatewayError):
     title = "Key Vault refuses the gateway's identity"
     meaning = "The identity has no permission for this secret."
     remedy = "Give its identity the role 'Key Vault Secrets User' on the vault; 'Secrets Officer' where it rotates."
+
+
+class VaultFirewalled(VaultForbidden):
+    """The vault's firewall refuses the address (`ForbiddenByFirewall`):"""
+
+    remedy = (
+        "Allow the function app's outbound addresses in the vault's firewall, or connect it to the vault's network."
+    )
+
+
+class VaultPrivate(VaultForbidden):
+    """The vault allows no public networks (`ForbiddenByConnection`):"""
+
+    remedy = "Reach the vault by its private endpoint: integrate the function app into that network, and its DNS zone."
+
+
+class WrongTenant(VaultForbidden):
+    """The token is another tenant's (`AKV10032`):"""
+
+    remedy = "Use a vault of the identity's own tenant, or change the vault's tenant id (az keyvault update)."
+
+
+class TokenExpired(VaultForbidden):
+    """The vault takes the token for expired (`TokenExpired`):"""
+
+    remedy = "Try again shortly; if it lasts, check the clock of the machine, and restart the function app."
+    pause = 5
+
+
+class VaultNotFound(VaultUnreachable):
+    """There is no vault of that name, or the name does not resolve:"""
+
+    remedy = "Correct KEY_VAULT_URL, recover the vault if it was deleted, and check DNS on the way to it."
+
+
+class VaultUntrusted(VaultUnreachable):
+    """The vault's certificate is not trusted:"""
+
+    remedy = "Check what intercepts TLS on the way to the vault; for a local vault, set KEY_VAULT_CA_FILE."
 
 
 class SecretMissing(GatewayError):
@@ -269,6 +328,14 @@ class InvalidPin(GatewayError):
     remedy = "Store the service's certificate, or its authority's, as PEM in the pins secret."
 
 
+class InvalidKey(GatewayError):
+    slug = "invalid-key"
+    status = 503
+    title = "The stored keys cannot be used"
+    meaning = "A key in Key Vault has characters that no request can carry."
+    remedy = "Store the service's key again, as printable ASCII: without line breaks, tabs or a byte order mark inside."
+
+
 # --- Rotation and the control plane --------------------------------------------------------------------------------
 
 
@@ -286,6 +353,18 @@ class RotationBusy(GatewayError):
     title = "A rotation of the service is in progress"
     meaning = "Another run is working on the same service."
     remedy = "Try again after the time in Retry-After; GET /api/rotation shows its progress."
+    pause = 5
+
+
+class ForeignOrigin(GatewayError):
+    slug = "foreign-origin"
+    status = 403
+    title = "The request may come from a web page elsewhere"
+    meaning = "A web page of another origin may have sent the request, which would start a rotation."
+    remedy = (
+        "Send it without the header Origin, or from a page of the gateway's own; on a developer's machine, to localhost"
+        " and with Content-Type: application/json."
+    )
 
 
 class ControlPlaneUnreachable(GatewayError):
@@ -358,6 +437,23 @@ class ServiceUnreachable(GatewayError):
     title = "The inference service cannot be reached"
     meaning = "No connection could be made, or it broke."
     remedy = "Try again shortly; if it lasts, check that the service runs and that its address and port are right."
+    pause = 1
+
+
+class ServiceNameUnresolved(GatewayError):
+    slug = "service-name-unresolved"
+    status = 503
+    title = "The inference service's name does not resolve"
+    meaning = "DNS has no address for the service's host name."
+    remedy = "Correct the service's ADDRESS, or the DNS zone that the function app uses."
+
+
+class ProxyRefused(GatewayError):
+    slug = "proxy-refused"
+    status = 503
+    title = "A proxy refuses the way to the inference service"
+    meaning = "The proxy of https_proxy or grpc_proxy does not connect to the service."
+    remedy = "Allow the service's address in the proxy, or exclude it by no_grpc_proxy or no_proxy."
 
 
 class ServiceUntrusted(GatewayError):
@@ -392,12 +488,31 @@ class ServiceWithoutTls(GatewayError):
     remedy = "Turn TLS on at the service, or correct its address and port."
 
 
+class ServiceWithoutHttp2(GatewayError):
+    slug = "service-without-http2"
+    status = 502
+    title = "The inference service does not offer HTTP/2"
+    meaning = "A server responds at the service's port with TLS, but without HTTP/2 (ALPN h2), which gRPC needs."
+    remedy = "Correct the service's port, or turn HTTP/2 on at the service or at what terminates TLS before it."
+
+
 class KeysRefused(GatewayError):
     slug = "keys-refused"
     status = 502
     title = "The inference service refuses the gateway's keys"
-    meaning = "The service refuses both keys, also after they were read again from Key Vault."
+    meaning = (
+        "The service accepts no key in Key Vault, also after they were read again; or forbids what is asked of it."
+    )
     remedy = "Store the service's current keys in Key Vault; the gateway uses them within seconds."
+
+
+class GatewayBusy(GatewayError):
+    slug = "gateway-busy"
+    status = 503
+    title = "The gateway is busy with other images"
+    meaning = "The memory or the decoders for images were in use by other requests, until the deadline."
+    remedy = "Try again after the time in Retry-After; if it lasts, add instances, or choose larger ones."
+    pause = 1
 
 
 class Overloaded(GatewayError):
@@ -406,6 +521,7 @@ class Overloaded(GatewayError):
     title = "Too many images are in progress at the inference service"
     meaning = "The limit of images in progress is reached, or the request could not be scored before its deadline."
     remedy = "Try again after the time in Retry-After; if it lasts, add replicas of the service."
+    pause = 1
 
 
 class ServiceBusy(GatewayError):
@@ -414,6 +530,7 @@ class ServiceBusy(GatewayError):
     title = "The inference service is overloaded"
     meaning = "The service reports that its resources are exhausted."
     remedy = "Try again after the time in Retry-After."
+    pause = 1
 
 
 class DeadlineExceeded(GatewayError):
@@ -422,6 +539,7 @@ class DeadlineExceeded(GatewayError):
     title = "The deadline passed"
     meaning = "The response was not ready in time; the detail names the step that was in progress."
     remedy = "Try again, or allow more time: by Request-Timeout-Ms, up to the service's DEADLINE_MS."
+    pause = 1
 
 
 class ServiceRejected(GatewayError):
@@ -443,6 +561,10 @@ class ServiceAnswerInvalid(GatewayError):
     title = "The inference service's response cannot be used"
     meaning = "The service's response contains no usable scores."
     remedy = "Compare the service's OUTPUT_NAME, OUTPUT_FORM and LABELS with what it serves."
+
+
+class ServiceAnswerNotFinite(ServiceAnswerInvalid):
+    """The response contains NaN or infinity, as the one to an input with such values does."""
 
 
 class ServiceFailed(GatewayError):

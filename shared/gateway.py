@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 
 from shared import settings
 from shared.credentials.secrets import Secret
-from shared.errors import GatewayError, NotRotated, UnknownService
+from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
+from shared.quoting import quoted
 from shared.settings import ServiceSettings, Settings, Tls
-from shared.telemetry import RequestContext, log
+from shared.telemetry import RequestContext, fault_path, log
 
 if TYPE_CHECKING:
     from shared.credentials.cache import CredentialCache
     from shared.credentials.key_vault import KeyVault
     from shared.rotation.scheduler import Rotations
+    from shared.scoring.decoding.decoder import Decoder
+    from shared.scoring.decoding.memory import Memory
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
     from shared.upstream.service import Upstream
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 # Seconds to connect to one service at warm-up, and to ask one for its health.
 CONNECT_SECONDS = 10.0
 HEALTH_SECONDS = 2.0
+
+# Seconds for which one answer about the services' readiness is given to all who ask without a key.
+SHARED_SECONDS = 1.0
 
 # Threads that read from Key Vault: the secrets of two services at a time.
 _VAULT_READERS = 6
@@ -73,11 +79,14 @@ class Gateway:
 
     def __init__(self, config: Settings) -> None:
         self.settings = config
+        self.memory, self._decoder = self._make_decoder()
         self._decoders: dict[str, ThreadPoolExecutor] = {}
         self._vault_readers = ThreadPoolExecutor(_VAULT_READERS, "vault")
         self._vault: KeyVault | None = None
         self._vault_lock = threading.Lock()
         self._rotations: Rotations | None = None
+        self._readiness: asyncio.Future[Mapping[str, ServiceHealth]] | None = None
+        self._asked_at = 0.0
         self._services = {name: self._compose(service) for name, service in config.services.items()}
 
     def service(self, name: str | None) -> Service:
@@ -88,7 +97,7 @@ class Gateway:
         """
         found = self._services.get(name or self.settings.default_service)
         if found is None:
-            raise UnknownService(f"The gateway has no service {name!r}.", services=sorted(self._services))
+            raise self._unknown(f"no service '{quoted(name or '', limit=80)}'", name or "")
         return found
 
     def model(self, name: str) -> Service:
@@ -102,11 +111,18 @@ class Gateway:
         several = [service for service in self._services.values() if name and service.settings.model == name]
         if len(several) != 1:
             why = "several services with the model" if several else "no model"
-            raise UnknownService(
-                f"The gateway has {why} {name[:80]!r}; its services are: {', '.join(sorted(self._services))}.",
-                services=sorted(self._services),
-            )
+            raise self._unknown(f"{why} '{quoted(name, limit=80)}'", name)
         return several[0]
+
+    def _unknown(self, what: str, name: str) -> UnknownService:
+        import difflib  # noqa: PLC0415 - for this error alone
+
+        services = sorted(self._services)
+        near = difflib.get_close_matches(name[:80], services, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        return UnknownService(
+            f"The gateway has {what}; its services are: {', '.join(services)}.{meant}", services=services
+        )
 
     async def connect(self) -> None:
         """Fetch all credentials and connect to all services; failures are logged, and requests try again."""
@@ -118,8 +134,21 @@ class Gateway:
         for name, result in zip(names, results, strict=True):
             if isinstance(result, GatewayError):
                 log.warning("service %s is not ready: %s %s", name, result.slug, result.detail)
+            elif isinstance(result, Exception):
+                log.error("service %s is not ready: internal-error %s", name, fault_path(result))
             elif isinstance(result, BaseException):
                 raise result
+
+    async def readiness(self) -> Mapping[str, ServiceHealth]:
+        """As :meth:`health`, but an answer is shared by all who ask within a second.
+
+        For routes without a key: a stranger cannot make the gateway call the services more often than that.
+        """
+        now = time.monotonic()
+        if self._readiness is None or (self._readiness.done() and now - self._asked_at > SHARED_SECONDS):
+            self._readiness, self._asked_at = asyncio.ensure_future(self.health()), now
+        # It is not cancelled with the request of one who waits for it.
+        return await asyncio.shield(self._readiness)
 
     async def health(self) -> Mapping[str, ServiceHealth]:
         """The health of each service, asked of all at the same time."""
@@ -138,6 +167,9 @@ class Gateway:
             problem = error
         except TimeoutError:
             reported = "silent"
+        except Exception as fault:  # the other services' answers are not lost with this one's
+            log.error("health of %s: internal-error %s", service.settings.name, fault_path(fault))
+            problem = InternalError("The service's health could not be asked, through an unexpected fault.")
         cache = client.credentials
         return ServiceHealth(
             reported=reported,
@@ -163,6 +195,8 @@ class Gateway:
         return self._rotations
 
     async def close(self) -> None:
+        if self._readiness is not None:
+            self._readiness.cancel()
         if self._rotations is not None:
             # In a thread: it waits until pending events have been delivered.
             await asyncio.to_thread(self._rotations.close)
@@ -170,6 +204,7 @@ class Gateway:
             await service.upstream.client.close()
         for decoders in self._decoders.values():
             decoders.shutdown(wait=False)
+        self._decoder.close()
         self._vault_readers.shutdown(wait=False)
         if self._vault is not None:
             self._vault.close()
@@ -191,8 +226,16 @@ class Gateway:
         )
         # Threads of its own, started when needed: the images of one service do not queue behind another's.
         decoders = self._decoders[service.name] = ThreadPoolExecutor(os.cpu_count(), f"decode-{service.name}")
-        scorer = Scorer(upstream, self.settings.limits, decoders)
+        scorer = Scorer(upstream, self.settings.limits, self._decoder, decoders)
         return Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
+
+    def _make_decoder(self) -> "tuple[Memory, Decoder]":
+        from shared.scoring.decoding.decoder import Decoder  # noqa: PLC0415 - as above
+        from shared.scoring.decoding.memory import Memory, default_budget  # noqa: PLC0415
+
+        limits = self.settings.limits
+        memory = Memory(limits.image_memory_bytes or default_budget())
+        return memory, Decoder(memory, limits.image_pixels)
 
     def _credentials(self, service: ServiceSettings) -> "CredentialCache | None":
         from shared.credentials.cache import CredentialCache, CredentialReader  # noqa: PLC0415 - as above

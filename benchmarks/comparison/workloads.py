@@ -17,6 +17,9 @@ from protos.serving_pb2 import PredictResponse
 CLASSES, TOP = 1000, 5
 SHAPE = (1, 224, 224, 3)
 
+# A JPEG's restart interval of 0, which is also that of a file without this segment.
+_NO_RESTARTS = b"\xff\xdd\x00\x04\x00\x00"
+
 
 class Workload(StrEnum):
     """The kinds of requests; the values are their names in the results."""
@@ -53,8 +56,9 @@ class Payloads(NamedTuple):
         small, photo = jpeg(20_000), io.BytesIO()
         large_photograph().save(photo, "JPEG", quality=90)
         pixels = np.random.default_rng(1).random(SHAPE, np.float32).astype("<f4").tobytes()
-        # Bytes after the end of a JPEG make it another file to the engine, which only uses its checksum.
-        return cls(small, photo.getvalue(), pixels, [small + bytes([number]) for number in range(8)])
+        # Segments without effect make a JPEG another file to the engine, which only uses its checksum.
+        files = [small[:2] + number * _NO_RESTARTS + small[2:] for number in range(8)]
+        return cls(small, photo.getvalue(), pixels, files)
 
     def expected(self, workload: Workload) -> list[int] | None:
         """The first label's index of each image, by the engine's rule; None where the server makes the pixels."""

@@ -21,7 +21,7 @@ INVOCATION_PARTS: Mapping[Function, str] = {
     ("azure/functions/http.py", "HttpRequestConverter.decode"): "worker library: request",
     ("azure/functions/http.py", "HttpResponseConverter.encode"): "worker library: response",
     ("functions/http/problems.py", "respond"): "trigger",
-    ("functions/http/uploads.py", "uploads"): "trigger: body",
+    ("functions/http/uploads.py", "submission"): "trigger: body",
     ("functions/http/requests.py", "ranking"): "trigger: query",
     ("functions/http/requests.py", "request_context"): "trigger: headers",
     ("shared/telemetry/timings.py", "Timings.server_timing"): "trigger: Server-Timing",

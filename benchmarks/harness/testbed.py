@@ -96,7 +96,7 @@ class Testbed:
 
     def settings(self, addresses: Addresses) -> dict[str, str]:
         """The app settings for the gateway before these services."""
-        return {**stack.settings(), **stack.environment(addresses, self.state.ca), **stack.without_proxy(os.environ)}
+        return {**stack.settings(), **stack.environment(addresses, self.state), **stack.without_proxy(os.environ)}
 
     async def _start(self, name: str, module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
         log = self.options.logs / f"{name.replace(' ', '-')}.log"

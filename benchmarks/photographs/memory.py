@@ -36,6 +36,8 @@ from benchmarks.harness.paths import ROOT
 from benchmarks.photographs.formats import file, oriented
 from devstack.fpga import responses
 from protos.serving_pb2 import ModelSpec
+from shared.scoring.decoding.decoder import Decoder
+from shared.scoring.decoding.memory import Memory
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, ServiceSettings
@@ -118,7 +120,9 @@ async def _measure(large: bytes, small: bytes, form: InputForm) -> dict[str, flo
 
     with ThreadPoolExecutor(1) as executor:
         service = ServiceSettings("bench", "nowhere", input_form=form)
-        scorer = Scorer(upstream(respond, service), Limits(image_bytes=100_000_000), executor)
+        limits = Limits(image_bytes=100_000_000)
+        decoder = Decoder(Memory(1_000_000_000), limits.image_pixels)
+        scorer = Scorer(upstream(respond, service), limits, decoder, executor)
         await score(small)  # imports, and first uses
         before = _memory_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # noqa: ASYNC240 - sets VmHWM back to VmRSS

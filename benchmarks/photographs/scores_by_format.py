@@ -49,11 +49,11 @@ def reference(image: Image.Image, run: Run) -> NDArray[np.float32]:
 
 def scores(data: bytes, run: Run) -> Scores:
     """The probabilities of a file: as the service decodes what the gateway forwards, and as the gateway decodes it."""
-    unchanged = forwardable(data, PIXELS, BYTES)
-    sent = data if unchanged else images.to_file(data, HOW, PIXELS, BYTES)
+    forwarded = forwardable(data, PIXELS, BYTES)
+    sent = forwarded or images.to_file(data, HOW, PIXELS, BYTES)
     both = np.stack([model.decode(sent), images.to_tensor(data, HOW, PIXELS)])
     encoded, tensor = run(both)
-    return Scores(encoded, tensor, unchanged)
+    return Scores(encoded, tensor, forwarded is not None)
 
 
 def main() -> None:

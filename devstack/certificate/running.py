@@ -51,7 +51,7 @@ class RunningStack:
         addresses = announcement.find(folder)
         state = State(folder / "state")
         values = stack.settings()
-        settings = _settings(values, stack.environment(addresses, state.ca))
+        settings = _settings(values, stack.environment(addresses, state))
         self.service: ServiceSettings = settings.services[SERVICE]
         self.rotation = settings.rotation or RotationSettings("", "", "")
         self.schedule = values.get("ROTATION_SCHEDULE", "")

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
 
 from shared.credentials.pins import fingerprint as whole_fingerprint
 from shared.credentials.pins import is_authority, read_pins
 from shared.errors import InvalidPin
-from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, names, parse, validate
+from shared.rotation.presented import Presented, names
+from shared.rotation.stored import read_certificate
+from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, validate
 
 _HEAD = ("", "fingerprint", "valid until", "for")
 
@@ -65,11 +68,12 @@ def view(
     if desired is None:
         notes.append(f"Key Vault has no enabled version of the secret {certificate.name!r}.")
         return View(None, served, pinned, notes=tuple(notes))
-    return View(desired.leaf, served, pinned, validate(desired, requirements, now, served), tuple(notes))
+    presented = None if served is None else Presented.of(served.public_bytes(serialization.Encoding.DER))
+    return View(desired.leaf, served, pinned, validate(desired, requirements, now, presented), tuple(notes))
 
 
 def _read(certificate: Secret) -> Certificate | None:
-    return parse(certificate.value) if certificate.value else None
+    return read_certificate(certificate.value) if certificate.value else None
 
 
 def table(view: View, now: dt.datetime) -> list[str]:

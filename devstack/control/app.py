@@ -42,10 +42,15 @@ class Account:
         return list(map(str.casefold, own)) == list(map(str.casefold, given))
 
 
+# Azure Resource Manager, and the audience that it had before and still accepts.
+_ARM, _CLASSIC = "https://management.azure.com", "https://management.core.windows.net"
+
+
 def make_gate(signing_key: bytes, audience: str, tenant: str = TENANT) -> Gate:
     """Accepts tokens for ``audience`` with and without a final slash, as Azure Resource Manager does.
 
-    Client libraries request tokens for either.
+    Client libraries request tokens for either; the service's public client for ``https://management.core.windows.net/``,
+    which is accepted as Azure does.
     """
 
     def explain(refused: TokenRefused | None) -> str:
@@ -56,9 +61,10 @@ def make_gate(signing_key: bytes, audience: str, tenant: str = TENANT) -> Gate:
         return f"The token is invalid ({refused})."
 
     bare = audience.rstrip("/")
+    accepted = (bare, _CLASSIC) if bare == _ARM else (bare,)
     # RFC 6750, section 3.
     challenge = f'Bearer authorization_uri="https://login.microsoftonline.com/{tenant}", error="invalid_token"'
-    return Gate(signing_key, (bare, f"{bare}/"), challenge, explain, tenant)
+    return Gate(signing_key, tuple(form for one in accepted for form in (one, f"{one}/")), challenge, explain, tenant)
 
 
 class ControlApp(GuardedApp):

@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
         apply_values(setup.local.values, os.environ)
         with _listener(setup) as listener:
             base = _base_address(setup.address, listener.getsockname()[1])
+            # As the Core Tools set it.
+            os.environ.setdefault("WEBSITE_HOSTNAME", base.removeprefix("http://"))
             _run(setup, arguments, listener, base, stop, lambda functions: on_ready(functions, base))
     except HostError as error:
         if str(error):

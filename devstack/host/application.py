@@ -4,6 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from devstack.host import visitors
 from devstack.host.admin import Admin
 from devstack.host.cors import Cors
 from devstack.host.datums import Response, join_headers, request_datum, response_of
@@ -54,7 +55,9 @@ class Application:
         cors: Cors | None = None,
         keys: FunctionKeys | None = None,
         body_limit: int = BODY_LIMIT,
+        loopback_only: bool = True,
     ) -> None:
+        """``loopback_only``: refuse requests whose header Host is no name of loopback."""
         self._functions = {function.name: function for function in by_trigger(functions, HTTP_TRIGGER)}
         self._match = routes.match
         self._invoker = invoker
@@ -65,11 +68,15 @@ class Application:
         self._cors = cors
         self._keys = keys
         self._body_limit = body_limit
+        self._loopback_only = loopback_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = join_headers(scope["headers"])
         cors = self._cors
-        if cors is not None and cors.is_preflight(scope["method"], headers):
+        refusal = visitors.foreign_host(headers) if self._loopback_only else None
+        if refusal is not None:
+            response = refusal
+        elif cors is not None and cors.is_preflight(scope["method"], headers):
             response = Response(204, cors.preflight(headers))
         else:
             try:
@@ -117,6 +124,9 @@ class Application:
             return Response(500, [])
 
     async def _manage(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        refusal = visitors.foreign_page(scope["method"], headers)
+        if refusal is not None:
+            return refusal
         if content_length(headers) > self._body_limit:
             return _too_large()
         chunked = b"transfer-encoding" in headers

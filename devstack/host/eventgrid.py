@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+import orjson
 from azure_functions_runtime.bindings.datumdef import Datum
 
 from devstack.host.datums import Response
 from devstack.host.functions import EVENT_GRID_TRIGGER, Function, by_trigger
 from devstack.host.invocations import Invoker
+from shared.quoting import quoted
 
 type Headers = Mapping[bytes, bytes]
 
@@ -32,7 +34,7 @@ class EventGridWebhook:
         name = _function_name(query)
         function = self._functions.get(name)
         if function is None:
-            return _text(404, f"cannot find function: '{name}'")
+            return _text(404, f"cannot find function: '{quoted(name, limit=80)}'")
         if method != "POST":
             return _cloud_events_handshake(headers) if method == "OPTIONS" else Response(405, [(b"allow", b"POST")])
         return await self._receive(function, headers, body)
@@ -65,9 +67,9 @@ def _function_name(query: bytes) -> str:
 
 def _events(body: bytes) -> list[dict[str, Any]]:
     try:
-        content = json.loads(body)
+        content = orjson.loads(body)
     except ValueError:
-        raise ValueError("the body is not JSON: send an array of events") from None
+        raise ValueError("the body is not JSON, or nested too deeply: send an array of events") from None
     events = content if isinstance(content, list) else [content]
     if not all(isinstance(event, dict) for event in events):
         raise ValueError("an event is not a JSON object: send an array of events")

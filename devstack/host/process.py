@@ -27,6 +27,7 @@ from devstack.host.signals import Stop, end_hard
 from devstack.host.timers import StatusFile, Timer, is_monitored, utc_now
 from devstack.host.triggers import manual_data
 from devstack.tethered import end_when_closed
+from shared.origins import is_loopback
 
 # Kestrel's own: https://learn.microsoft.com/dotnet/api/microsoft.aspnetcore.server.kestrel.core.kestrelserverlimits.
 _KEEP_ALIVE = 130
@@ -154,6 +155,7 @@ def _make_application(setup: Setup, accepted: Accepted, invoker: Invoker, run_no
         cors=setup.cors,
         keys=keys,
         body_limit=_body_limit(),
+        loopback_only=is_loopback(f"[{setup.address}]" if ":" in setup.address else setup.address),
     )
 
 

@@ -1,6 +1,7 @@
 """Run the managed-identity endpoint: ``python -m devstack.identity --port N ...`` (``--help`` lists the options).
 
-The ready line ends with the value for ``IDENTITY_ENDPOINT``.
+The secret that callers send as X-IDENTITY-HEADER is in IDENTITY_HEADER of the environment: other users of the machine
+can see a process's arguments. The ready line ends with the value for ``IDENTITY_ENDPOINT``.
 """
 
 import argparse
@@ -18,7 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the process's exit code."""
     parser = server_parser("devstack.identity", "A local managed-identity endpoint of App Service.", tls=False)
     add = parser.add_argument
-    add("--header", help="secret that callers send as X-IDENTITY-HEADER (default: IDENTITY_HEADER of the environment)")
     seconds = whole_number(1)
     add("--lifetime", type=seconds, default=DAY, metavar="SECONDS", help="of a token (default: %(default)s)")
     return run(parser, arguments, _serve)
@@ -28,9 +28,9 @@ def _serve(options: argparse.Namespace) -> None:
     from devstack.identity.app import TOKEN_PATH, IdentityApp, Issuer  # noqa: PLC0415 - takes long: see run()
     from devstack.rest.serving import HOST, serve  # noqa: PLC0415 - takes long: see run()
 
-    header = options.header or os.environ.get("IDENTITY_HEADER", "")
+    header = os.environ.get("IDENTITY_HEADER", "")
     if not header:
-        raise CommandError("no identity header: pass --header VALUE, or set IDENTITY_HEADER")
+        raise CommandError("no identity header: set IDENTITY_HEADER to the secret that callers send")
     issuer = Issuer(read_signing_key(options.signing_key), header, options.tenant, options.lifetime)
     serve(
         lambda _stopping: IdentityApp(issuer).asgi(),

@@ -5,11 +5,17 @@ from collections.abc import Awaitable, Callable
 
 import azure.functions as func
 
+from functions.http.bodies import counted
+from functions.http.requests import REQUEST_ID, request_id
 from functions.http.responses import json_response
 from shared.errors import GatewayError, InternalError
+from shared.quoting import printable
 from shared.telemetry import fault_path, log
 
 PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
+
+# Characters of a detail; only the list of all faults of the settings comes near.
+MAX_DETAIL = 4000
 
 type ErrorResponse = Callable[[GatewayError, str], func.HttpResponse]
 
@@ -56,7 +62,7 @@ def _document(error: GatewayError, detail: str) -> dict[str, object]:
         "type": PROBLEM_TYPE + error.slug,
         "title": error.title,
         "status": error.status,
-        "detail": detail,
+        "detail": printable(detail, MAX_DETAIL),
     }
     if error.remedy:
         document["remedy"] = error.remedy
@@ -64,15 +70,33 @@ def _document(error: GatewayError, detail: str) -> dict[str, object]:
 
 
 async def respond(
-    request_id: str,
+    request: func.HttpRequest,
+    invocation: func.Context,
     work: Callable[[], Awaitable[func.HttpResponse]],
     *,
     name: str,
     error_response: ErrorResponse = problem_response,
 ) -> func.HttpResponse:
-    """Run a trigger's work; errors become responses, and a server's fault a line in the log."""
+    """Run a trigger's work; errors become responses, and a server's fault a line in the log.
+
+    The response has the request's id in its header X-Request-Id.
+    """
+    id_ = request_id(request, invocation)
+    response = await _response_or_problem(request, id_, work, name, error_response)
+    response.headers[REQUEST_ID] = id_
+    return response
+
+
+async def _response_or_problem(
+    request: func.HttpRequest,
+    request_id: str,
+    work: Callable[[], Awaitable[func.HttpResponse]],
+    name: str,
+    error_response: ErrorResponse,
+) -> func.HttpResponse:
     try:
-        return await work()
+        with counted(request):
+            return await work()
     except GatewayError as error:
         if error.is_server_fault:
             log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)

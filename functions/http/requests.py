@@ -1,4 +1,4 @@
-"""HTTP requests: the body, the options in the query, the deadline and the trace in the headers."""
+"""HTTP requests: the options in the query, and the id, the deadline and the trace in the headers."""
 
 import math
 import re
@@ -8,40 +8,55 @@ from typing import Any
 
 import azure.functions as func
 
-from shared.errors import EmptyBody, InvalidParameter, LengthRequired
+from shared.errors import InvalidParameter
+from shared.quoting import quoted
 from shared.scoring.types import Ranking
 from shared.telemetry import RequestContext
 
 # The value is in milliseconds.
 _TIMEOUT = "request-timeout-ms"
 
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
+
+_FLAGS: Mapping[str, bool] = {"": False, "false": False, "true": True}
+
 # https://www.w3.org/TR/trace-context/, sections 3.2 and 3.3.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,100})?")
 _TRACESTATE = re.compile(r"[ -~]{0,512}")
 
 
-def body_of(request: func.HttpRequest) -> bytes:
-    """The body's bytes.
-
-    Raises:
-        LengthRequired: there are none, since they were sent in chunks.
-        EmptyBody: there are none.
-    """
-    body = request.get_body()
-    if not body:
-        if "chunked" in request.headers.get("transfer-encoding", "").lower():
-            raise LengthRequired("The upload is chunked, and so reached the gateway without its bytes.")
-        raise EmptyBody("The request's body is empty.")
-    return body
+def request_id(request: func.HttpRequest, invocation: func.Context) -> str:
+    """The id by which a request is found in the log: the client's own X-Request-Id, or else the invocation's."""
+    given = request.headers.get(REQUEST_ID, "")
+    return given if _REQUEST_ID.fullmatch(given) else invocation.invocation_id
 
 
-def ranking(query: Mapping[str, str]) -> Ranking:
+def ranking(options: Mapping[str, str]) -> Ranking:
     """How many labels are requested, from ``top`` and ``threshold``.
 
     Raises:
         InvalidParameter: one of them has a value out of its range.
     """
-    return Ranking(_top(query.get("top", "")), _threshold(query.get("threshold", "")))
+    return Ranking(_top(options.get("top", "")), _threshold(options.get("threshold", "")))
+
+
+def flag(options: Mapping[str, str], name: str) -> bool:
+    """An option that is true or false; false where it is missing.
+
+    Raises:
+        InvalidParameter: it has another value.
+    """
+    value = _FLAGS.get(options.get(name, "").lower())
+    if value is None:
+        raise invalid(name, options[name], "true or false")
+    return value
+
+
+def invalid(parameter: str, value: str, expected: str) -> InvalidParameter:
+    """The error for a parameter's value."""
+    text = f"The parameter {parameter} is '{quoted(value, limit=40)}'; {expected} is expected."
+    return InvalidParameter(text, parameter=parameter, expected=expected)
 
 
 def request_context(request: func.HttpRequest, invocation: func.Context, seconds: float) -> RequestContext:
@@ -53,7 +68,7 @@ def request_context(request: func.HttpRequest, invocation: func.Context, seconds
     headers = request.headers
     parent, state = _trace(invocation.trace_context, headers)
     return RequestContext(
-        request_id=invocation.invocation_id,
+        request_id=request_id(request, invocation),
         deadline=time.monotonic() + (min(seconds, _timeout(headers[_TIMEOUT])) if _TIMEOUT in headers else seconds),
         traceparent=parent,
         tracestate=state,
@@ -71,11 +86,7 @@ def _trace(host: Any, headers: Mapping[str, str]) -> tuple[str, str]:
 
 def _timeout(text: str) -> float:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
-        raise InvalidParameter(
-            f"The header Request-Timeout-Ms is {text[:40]!r}.",
-            parameter="Request-Timeout-Ms",
-            expected="a whole number of milliseconds from 1",
-        )
+        raise invalid("Request-Timeout-Ms", text, "a whole number of milliseconds from 1")
     return int(text) / 1000
 
 
@@ -84,9 +95,7 @@ def _top(text: str) -> int:
         return Ranking().top
     # The length bounds the input of int(), whose time grows with the square of the digits.
     if not (text.isascii() and text.isdecimal() and len(text) <= 6):
-        raise InvalidParameter(
-            f"The parameter top is {text[:40]!r}.", parameter="top", expected="a whole number from 0 (all scores)"
-        )
+        raise invalid("top", text, "a whole number from 0 (all scores)")
     return int(text)
 
 
@@ -98,7 +107,5 @@ def _threshold(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise InvalidParameter(
-            f"The parameter threshold is {text[:40]!r}.", parameter="threshold", expected="a number from 0 to 1"
-        )
+        raise invalid("threshold", text, "a number from 0 to 1")
     return value

@@ -7,22 +7,27 @@ There an element of ``BYTES`` is its length in four bytes and then itself; in JS
 input's parameter ``content_type`` is ``base64``. Values are sliced from the body, and never copied here.
 """
 
-import binascii
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from functions.protocols.endpoint import contiguous, parse_name, parse_object, to_json
-from functions.protocols.json_tensors import dense, packed, type_name
-from shared.errors import InvalidTensor
-from shared.upstream.codecs import EncodedImages, FloatTensor, Output
+from functions.protocols.endpoint import contiguous, parse_name, to_json
+from functions.protocols.json_documents import Numbers, parse_object
+from functions.protocols.json_tensors import dense, from_base64, packed, type_name
+from shared.errors import InvalidTensor, TooManyImages
+from shared.quoting import printable
+from shared.upstream.codecs import MAX_RANK, EncodedImages, FloatTensor, Output
+
+# How base64 of JPEG, PNG, GIF, WebP and HEIF starts.
+_BASE64_IMAGES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAAHGZ0eX", "AAAAGGZ0eX", "AAAAIGZ0eX", "AAAAJGZ0eX")
+# The part of a body in which the JSON of a binary tensor is recognized.
+_HEAD = 10_000
 
 HEADER_LENGTH = "inference-header-content-length"
 _LENGTH = struct.Struct("<I")
 _FLOAT_BYTES = 4
-# More than any tensor has, and few enough to be multiplied quickly.
-_MAX_RANK = 254
 _MAX_SIZE = 2**63
 
 
@@ -43,7 +48,7 @@ class InferResponse(NamedTuple):
     headers: Mapping[str, str]
 
 
-def parse_infer(body: bytes, header_length: str, input_name: str, output_name: str) -> InferRequest:
+def parse_infer(body: bytes, header_length: str, input_name: str, output_name: str, max_rows: int) -> InferRequest:
     """The tensor of an infer request.
 
     Args:
@@ -51,20 +56,34 @@ def parse_infer(body: bytes, header_length: str, input_name: str, output_name: s
         header_length: the header Inference-Header-Content-Length; empty where there is none.
         input_name: the only input there is.
         output_name: the only output there is.
+        max_rows: the most images that a request may have.
 
     Raises:
         InvalidTensor: the body has another form, or its values are not a tensor.
+        TooManyImages: it has more than ``max_rows`` images.
     """
     text, data = _split(body, header_length)
-    document = parse_object(text)
+    try:
+        document = parse_object(text)
+    except InvalidTensor:
+        if not header_length and b"binary_data_size" in bytes(body[:_HEAD]):
+            raise InvalidTensor(
+                "Bytes follow the JSON, but the header Inference-Header-Content-Length, its length, is missing."
+            ) from None
+        raise
     given = document.get("id")
     binary, classes = _requested_output(document, output_name)
     return InferRequest(
-        tensor=_tensor(_only_input(document, input_name), data, input_name),
+        tensor=_tensor(_only_input(document, input_name), data, input_name, _content_type(document), max_rows),
         id=None if given is None else parse_name(given, "'id'"),
         binary=binary,
         classes=classes,
     )
+
+
+def json_size(body: bytes, header_length: str) -> int:
+    """How many bytes of a body are JSON, as far as the header says; tensors after it cost nothing to parse."""
+    return min(int(header_length), len(body)) if _is_length(header_length) else len(body)
 
 
 def inferred(
@@ -94,13 +113,16 @@ def _split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
     view = memoryview(body)
     if not header_length:
         return view, view[len(view) :]
-    is_number = header_length.isascii() and header_length.isdecimal() and len(header_length) <= 12
-    if not is_number or not 0 < int(header_length) <= len(view):
+    if not _is_length(header_length) or not 0 < int(header_length) <= len(view):
         raise InvalidTensor(
-            f"Inference-Header-Content-Length is {header_length[:40]!r}; "
+            f"Inference-Header-Content-Length is {printable(header_length, 40)!r}; "
             f"the length of the JSON is expected, from 1 to the body's {len(view)} bytes."
         )
     return view[: int(header_length)], view[int(header_length) :]
+
+
+def _is_length(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 12
 
 
 def _only_input(document: Mapping[str, Any], input_name: str) -> dict[str, Any]:
@@ -121,7 +143,8 @@ def _only_input(document: Mapping[str, Any], input_name: str) -> dict[str, Any]:
 def _requested_output(document: Mapping[str, Any], output_name: str) -> tuple[bool, int]:
     """Whether the output is requested in binary form, and how many classes of it."""
     binary = _flag(_parameters(document), "binary_data_output", default=False)
-    outputs = document.get("outputs") or []
+    outputs = document.get("outputs")
+    outputs = [] if outputs is None else outputs
     if not isinstance(outputs, list) or len(outputs) > 1:
         raise InvalidTensor(f"'outputs' is not a list with at most one output; {output_name!r} is the only one.")
     if not outputs:
@@ -137,7 +160,14 @@ def _requested_output(document: Mapping[str, Any], output_name: str) -> tuple[bo
     return _flag(parameters, "binary_data", default=binary), classes
 
 
-def _tensor(one: Mapping[str, Any], data: memoryview, input_name: str) -> EncodedImages | FloatTensor:
+def _content_type(owner: Mapping[str, Any]) -> object:
+    return _parameters(owner).get("content_type")
+
+
+def _tensor(
+    one: Mapping[str, Any], data: memoryview, input_name: str, content_type: object, max_rows: int
+) -> EncodedImages | FloatTensor:
+    """``content_type`` is the request's, for an input without one of its own."""
     shape, datatype, parameters = _shape(one, input_name), one.get("datatype"), _parameters(one)
     if datatype not in ("BYTES", "FP32"):
         raise InvalidTensor(
@@ -145,25 +175,31 @@ def _tensor(one: Mapping[str, Any], data: memoryview, input_name: str) -> Encode
         )
     content = _content(one, parameters, data, input_name)
     if datatype == "FP32":
-        numbers = _listed_numbers(content, shape, input_name) if isinstance(content, list) else content
+        numbers = content if isinstance(content, memoryview) else _listed_numbers(content, shape, input_name)
         _check_length(len(numbers), math.prod(shape) * _FLOAT_BYTES, shape, input_name)
         return FloatTensor(shape, numbers)
-    files = list(_listed_files(content, parameters) if isinstance(content, list) else _sliced(content, input_name))
+    is_base64 = parameters.get("content_type", content_type) == "base64"
     # A column of images counts as a row of them: clients that always send a batch use [N, 1].
     if shape[0] != math.prod(shape):
         raise InvalidTensor(f"Input {input_name!r} of BYTES has the shape {list(shape)}; [N] is expected.")
+    found = _sliced(content, input_name) if isinstance(content, memoryview) else _listed_files(content, is_base64)
+    # One more than are wanted shows that there are too many.
+    files = list(islice(found, min(shape[0], max_rows) + 1))
+    if len(files) > max_rows:
+        raise TooManyImages(f"The request has more than {max_rows} images.", limit=max_rows)
     if len(files) != shape[0]:
-        raise InvalidTensor(f"Input {input_name!r} has the shape {list(shape)}, but {len(files)} elements.")
+        count = f"{len(files)} elements" if len(files) < shape[0] else "more elements"
+        raise InvalidTensor(f"Input {input_name!r} has the shape {list(shape)}, but {count}.")
     return EncodedImages(files)
 
 
 def _content(
     one: Mapping[str, Any], parameters: Mapping[str, Any], data: memoryview, input_name: str
-) -> memoryview | list[Any]:
+) -> memoryview | list[Any] | Numbers:
     """The values: all the bytes after the JSON, or a list in it."""
     size, listed = parameters.get("binary_data_size"), one.get("data")
     if size is None:
-        if not isinstance(listed, list):
+        if not isinstance(listed, list | Numbers):
             raise InvalidTensor(f"Input {input_name!r} has no list 'data', and no parameter 'binary_data_size'.")
         if data:
             raise InvalidTensor(f"{len(data)} bytes follow the JSON, but no input has a 'binary_data_size'.")
@@ -177,7 +213,7 @@ def _content(
     return data
 
 
-def _listed_numbers(data: list[Any], shape: tuple[int, ...], input_name: str) -> memoryview:
+def _listed_numbers(data: list[Any] | Numbers, shape: tuple[int, ...], input_name: str) -> memoryview:
     """Numbers in nested lists of the tensor's shape, or in one flat list."""
     found, flat = dense(data)
     if found not in (shape, (math.prod(shape),)):
@@ -185,16 +221,23 @@ def _listed_numbers(data: list[Any], shape: tuple[int, ...], input_name: str) ->
     return packed(flat)
 
 
-def _listed_files(data: list[Any], parameters: Mapping[str, Any]) -> Iterator[bytes]:
+def _listed_files(data: list[Any] | Numbers, is_base64: bool) -> Iterator[bytes]:
     _, flat = dense(data)
-    is_base64 = parameters.get("content_type") == "base64"
+    if isinstance(flat, Numbers):
+        raise InvalidTensor("Element 0 of BYTES is a number; a string is expected.")
     for index, text in enumerate(flat):
         if not isinstance(text, str):
             raise InvalidTensor(f"Element {index} of BYTES is {type_name(text)}; a string is expected.")
         try:
-            yield binascii.a2b_base64(text, strict_mode=True) if is_base64 else text.encode("utf-8", "replace")
+            file = from_base64(text) if is_base64 else text.encode("utf-8", "replace")
         except ValueError:
             raise InvalidTensor(f"Element {index} of BYTES is not base64.") from None
+        if not is_base64 and text.startswith(_BASE64_IMAGES):
+            raise InvalidTensor(
+                f"Element {index} of BYTES is an image in base64: add the parameter 'content_type' with 'base64',"
+                " to the input or to the request."
+            )
+        yield file
 
 
 def _sliced(data: memoryview, input_name: str) -> Iterator[bytes]:
@@ -217,8 +260,11 @@ def _elements(classes: Sequence[Sequence[str]]) -> bytes:
 
 def _shape(one: Mapping[str, Any], input_name: str) -> tuple[int, ...]:
     shape = one.get("shape")
-    if not isinstance(shape, list) or not 1 <= len(shape) <= _MAX_RANK:
+    if not isinstance(shape, list) or not shape:
         raise InvalidTensor(f"Input {input_name!r} has no 'shape', a list of sizes.")
+    # Before the sizes are multiplied.
+    if len(shape) > MAX_RANK:
+        raise InvalidTensor(f"Input {input_name!r} has {len(shape)} dimensions; at most {MAX_RANK} are expected.")
     sizes = [_size(value) for value in shape]
     if None in sizes:
         raise InvalidTensor(f"Input {input_name!r} has a 'shape' that is not a list of sizes.")
@@ -259,4 +305,6 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
 
 def _shown(value: object) -> str:
     """A value, shortened for a message."""
-    return repr(value[:40]) if isinstance(value, str) else str(value) if type(value) is int else type_name(value)
+    if isinstance(value, str):
+        return repr(printable(value, 40))
+    return str(value) if type(value) is int and abs(value) < _MAX_SIZE else type_name(value)

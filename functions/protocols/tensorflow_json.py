@@ -5,13 +5,14 @@ Rows (``instances``) and columns (``inputs``) are parsed as the server itself do
 datatype: numbers are ``DT_FLOAT``, strings and ``{"b64": ...}`` are ``DT_STRING``.
 """
 
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from functions.protocols.endpoint import contiguous, parse_name, parse_object, to_json
-from functions.protocols.json_tensors import dense, packed, type_name
-from shared.errors import InvalidTensor
+from functions.protocols.endpoint import contiguous, parse_name, to_json
+from functions.protocols.json_documents import Numbers, parse_object
+from functions.protocols.json_tensors import dense, from_base64, packed, type_name
+from shared.errors import InvalidTensor, TooManyImages
+from shared.quoting import listed
 from shared.upstream.codecs import EncodedImages, FloatTensor, Output, Signatures, VersionStatus
 
 type Form = Literal["row", "column"]
@@ -25,19 +26,22 @@ class PredictRequest(NamedTuple):
     signature: str
 
 
-def parse_predict(body: bytes, input_name: str) -> PredictRequest:
+def parse_predict(body: bytes, input_name: str, max_rows: int) -> PredictRequest:
     """The tensor of a predict request.
 
     Raises:
         InvalidTensor: the body has another form, or its values are not a tensor.
+        TooManyImages: it has more than ``max_rows`` images.
     """
     document = parse_object(body)
     signature = parse_name(document.get("signature_name", ""), "'signature_name'")
     if ("instances" in document) is ("inputs" in document):
         raise InvalidTensor("The body must have either 'instances' (rows) or 'inputs' (columns).")
     if "instances" in document:
-        return PredictRequest(_tensor(_rows(document["instances"], input_name), input_name), "row", signature)
-    return PredictRequest(_tensor(_column(document["inputs"], input_name), input_name), "column", signature)
+        rows = _rows(document["instances"], input_name)
+        return PredictRequest(_tensor(rows, input_name, max_rows), "row", signature)
+    column = _column(document["inputs"], input_name)
+    return PredictRequest(_tensor(column, input_name, max_rows), "column", signature)
 
 
 def predictions(output: Output, form: Form) -> bytes:
@@ -67,8 +71,10 @@ def metadata(signatures: Signatures) -> bytes:
     return to_json({"model_spec": signatures.spec, "metadata": definitions})
 
 
-def _rows(instances: object, input_name: str) -> list[Any]:
+def _rows(instances: object, input_name: str) -> list[Any] | Numbers:
     """The input's values: each row is a value, or an object that names it."""
+    if isinstance(instances, Numbers):
+        return instances
     if not isinstance(instances, list) or not instances:
         raise InvalidTensor("'instances' is not a list with at least one row.")
     by_name = _names_inputs(instances[0])
@@ -77,7 +83,8 @@ def _rows(instances: object, input_name: str) -> list[Any]:
         if _names_inputs(row) is not by_name:
             raise InvalidTensor(f"Row {index} of 'instances' is {type_name(row)}, unlike the first one.")
         if by_name and row.keys() != {input_name}:
-            raise InvalidTensor(f"Row {index} of 'instances' names {_list(row)}; only {input_name!r} is expected.")
+            named = listed(row) or "nothing"
+            raise InvalidTensor(f"Row {index} of 'instances' names {named}; only {input_name!r} is expected.")
         values.append(row[input_name] if by_name else row)
     return values
 
@@ -87,7 +94,7 @@ def _column(inputs: object, input_name: str) -> object:
     if not isinstance(inputs, dict) or not _names_inputs(inputs):
         return inputs
     if input_name not in inputs:
-        raise InvalidTensor(f"'inputs' names {_list(inputs)}; {input_name!r} is expected.")
+        raise InvalidTensor(f"'inputs' names {listed(inputs) or 'nothing'}; {input_name!r} is expected.")
     return inputs[input_name]
 
 
@@ -100,14 +107,16 @@ def _is_binary(value: Mapping[str, object]) -> bool:
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
 
-def _tensor(values: object, input_name: str) -> EncodedImages | FloatTensor:
+def _tensor(values: object, input_name: str, max_rows: int) -> EncodedImages | FloatTensor:
     shape, flat = dense(values)
-    if not flat or not isinstance(flat[0], str | dict):
+    if isinstance(flat, Numbers) or not flat or not isinstance(flat[0], str | dict):
         return FloatTensor(shape, packed(flat))
     if len(shape) != 1:
         raise InvalidTensor(
             f"Input {input_name!r} contains images and has the shape [{','.join(map(str, shape))}]; [N] is expected."
         )
+    if len(flat) > max_rows:
+        raise TooManyImages(f"The request has more than {max_rows} images.", limit=max_rows)
     return EncodedImages([_bytes(value, index) for index, value in enumerate(flat)])
 
 
@@ -117,7 +126,7 @@ def _bytes(value: object, index: int) -> bytes:
     if not isinstance(value, dict) or not _is_binary(value):
         raise InvalidTensor(f'Value {index} is {type_name(value)}; {{"b64": "<base64 of the file>"}} is expected.')
     try:
-        return binascii.a2b_base64(value["b64"], strict_mode=True)
+        return from_base64(value["b64"])
     except ValueError:
         return _lenient(value["b64"], index)
 
@@ -126,10 +135,6 @@ def _lenient(text: str, index: int) -> bytes:
     """Base64 with line breaks, or without the padding at its end: the server accepts both."""
     try:
         bare = "".join(text.split()).rstrip("=")
-        return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+        return from_base64(bare + "=" * (-len(bare) % 4))
     except ValueError:
         raise InvalidTensor(f"The 'b64' of value {index} is not base64.") from None
-
-
-def _list(names: Mapping[str, object]) -> str:
-    return ", ".join(repr(name[:40]) for name in list(names)[:5]) or "nothing"

@@ -24,7 +24,7 @@ class Identity:
         """
         try:
             return self._credential.get_token(*scopes, **options)
-        except AzureError as error:
+        except (AzureError, ValueError) as error:  # the latter where the endpoint's response is not JSON
             raise IdentityUnavailable("The identity endpoint returned no token.", retry_after=_RETRY_AFTER) from error
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ def _read_all(chunks: Iterator[bytes], deadline: Deadline) -> bytes:
 
 def _broken(error: AzureError) -> ConnectionBroken:
     """What an error of the SDK means for the request. Its message contains addresses, and is left out."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return ConnectionBroken("The control plane's certificate is not trusted.", sent=False, permanent=True)
     if any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in causes):
@@ -124,7 +124,7 @@ def _broken(error: AzureError) -> ConnectionBroken:
     return ConnectionBroken("The control plane did not respond.", sent=True)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """An error and all errors behind it: the libraries wrap each other's in attributes and as arguments."""
     waiting: list[object] = [error]
     seen: set[int] = set()

@@ -5,6 +5,7 @@ A request never waits for Key Vault while there is a snapshot. The states of a c
     empty   no snapshot yet: requests wait for the first read, all for the same one
     fresh   used as it is
     due     used as it is, while one read in the background renews it
+    overdue after a time without requests: they wait for a read, but for ``OVERDUE_WAIT`` at most
     stale   due, and the last read failed: used as it is, read again after a pause; ``problem`` has the cause
 
 A caller whose keys or pins are refused asks for a newer snapshot: that reads at once, but not more often than
@@ -15,16 +16,18 @@ refuses them all do not exhaust Key Vault, which others need too.
 import asyncio
 import copy
 import datetime as dt
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from shared.backoff import backoff
 from shared.credentials.pins import Pins, read_pins
-from shared.credentials.secrets import Secret, newest_first
+from shared.credentials.secrets import Secret, usable_keys
 from shared.errors import GatewayError, SecretDisabled, SecretMissing
 from shared.settings import ServiceSettings
 from shared.telemetry import log
@@ -34,6 +37,8 @@ from shared.telemetry import log
 MIN_INTERVAL, MAX_INTERVAL, UNCHANGED_READS = 1.0, 10.0, 3
 # Seconds between background reads that fail; doubled each time up to the maximum.
 RETRY_FIRST, RETRY_MAX = 2.0, 60.0
+# A snapshot of that many refresh intervals is overdue; how long a request waits for a newer one then, in seconds.
+OVERDUE, OVERDUE_WAIT = 2.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class Plan(Enum):
     FAIL = auto()
 
 
-def plan(*, now: float, read_at: float | None, refresh_at: float, failed_at: float | None) -> Plan:
+def plan(
+    *, now: float, read_at: float | None, refresh_at: float, failed_at: float | None, overdue: float = math.inf
+) -> Plan:
     """Decide, by the clock alone; see the module's docstring for the states.
 
     Args:
@@ -68,10 +75,14 @@ def plan(*, now: float, read_at: float | None, refresh_at: float, failed_at: flo
         read_at: when the snapshot was read; None while there is none.
         refresh_at: when the next background read may start.
         failed_at: when the last read failed; None after a success.
+        overdue: the age at which a snapshot is read again before it is used, unless such a read failed recently.
     """
     if read_at is None:
         return Plan.FAIL if failed_at is not None and now - failed_at < MIN_INTERVAL else Plan.WAIT
-    return Plan.USE_AND_REFRESH if now >= refresh_at else Plan.USE
+    if now < refresh_at:
+        return Plan.USE
+    is_overdue = now - read_at >= overdue and (failed_at is None or now - failed_at >= overdue)
+    return Plan.WAIT if is_overdue else Plan.USE_AND_REFRESH
 
 
 class CredentialCache:
@@ -104,28 +115,46 @@ class CredentialCache:
         self.problem: GatewayError | None = None
 
     def latest(self) -> Credentials | None:
-        """The snapshot, without waiting; None while there is none. Starts to renew one that is due.
+        """The snapshot, without waiting; None while there is none, or it is overdue. Starts to renew one that is due.
 
         Raises:
             GatewayError: there is none, and it could not be read a moment ago; the cause.
         """
         snapshot = self._snapshot
         read_at = None if snapshot is None else snapshot.read_at
-        step = plan(now=self._clock(), read_at=read_at, refresh_at=self._refresh_at, failed_at=self._failed_at)
+        step = plan(
+            now=self._clock(),
+            read_at=read_at,
+            refresh_at=self._refresh_at,
+            failed_at=self._failed_at,
+            overdue=OVERDUE * self._refresh_seconds,
+        )
         if step is Plan.FAIL and self.problem is not None:
             # A copy: the same error, raised again and again, would collect the tracebacks of all.
             raise copy.copy(self.problem)
         if step is Plan.USE_AND_REFRESH:
             self._start_reading()
-        return snapshot
+        return None if step is Plan.WAIT else snapshot
 
     async def current(self) -> Credentials:
-        """The snapshot, read first where there is none.
+        """The snapshot, read first where there is none or it is overdue.
 
         Raises:
             GatewayError: there is none, and it cannot be read; the cause.
         """
-        return self.latest() or await self._shared_read()
+        found = self.latest()
+        if found is not None:
+            return found
+        if self._snapshot is None:
+            return await self._shared_read()
+        with suppress(GatewayError, TimeoutError):
+            async with asyncio.timeout(OVERDUE_WAIT):
+                return await self._shared_read()
+        return self._snapshot
+
+    def newest(self, used: Credentials) -> Credentials:
+        """The snapshot as it is; ``used`` where there is none."""
+        return self._snapshot or used
 
     async def newer_than(self, used: Credentials) -> Credentials:
         """A snapshot read after ``used`` was; ``used`` itself where a newer one is not available now."""
@@ -215,7 +244,7 @@ class CredentialReader:
         """Read now.
 
         Raises:
-            GatewayError: the primary key or the pins cannot be read; the cause.
+            GatewayError: the primary key or the pins cannot be read, or no key can be used; the cause.
         """
         service, read_at = self._service, self._clock()
         primary = asyncio.ensure_future(self._in_thread(self._read_secret, service.primary_key_secret))
@@ -228,8 +257,21 @@ class CredentialReader:
         pins = pinned.result()
         for fault in pins.rejected:
             log.warning("service %s: %s", service.name, fault)
-        keys = tuple(key.value for key in newest_first([primary.result(), secondary.result()]))
-        return Credentials(keys, pins, read_at)
+        return Credentials(self._keys(primary.result(), secondary.result()), pins, read_at)
+
+    def _keys(self, primary: Secret, secondary: Secret | None) -> tuple[str, ...]:
+        """The keys that can be sent, in the order in which they are tried.
+
+        Raises:
+            InvalidKey: there is none.
+        """
+        secrets = {self._service.primary_key_secret: primary}
+        if secondary is not None:
+            secrets.setdefault(self._service.secondary_key_secret, secondary)
+        keys, faults = usable_keys(secrets)
+        for fault in faults:
+            log.warning("service %s: %s The other key is used.", self._service.name, fault.detail)
+        return tuple(keys)
 
     async def _in_thread[T](self, read: Callable[[str], T], secret: str) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, read, secret)

@@ -6,22 +6,31 @@ start waits for. Import this module late for the same reason.
 
 import datetime as dt
 import logging
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.identity import ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient, SecretProperties
+from urllib3.exceptions import NameResolutionError
 
 from shared.control_plane.identity import Identity
+from shared.control_plane.transport import causes_of
 from shared.credentials.secrets import Secret, Version
 from shared.errors import (
     GatewayError,
     SecretDisabled,
     SecretMissing,
+    TokenExpired,
+    VaultFirewalled,
     VaultForbidden,
+    VaultNotFound,
+    VaultPrivate,
     VaultThrottled,
     VaultUnreachable,
+    VaultUntrusted,
+    WrongTenant,
 )
 from shared.settings import IdentityKind, VaultSettings
 
@@ -29,7 +38,13 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 # A failure is returned at once; the caller decides when to retry, and uses the last snapshot meanwhile.
-_NO_RETRIES: dict[str, Any] = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5}
+# Redirects would take tokens and secrets to wherever a response points.
+_NO_RETRIES: dict[str, Any] = {
+    "retry_total": 0,
+    "permit_redirects": False,
+    "connection_timeout": 3,
+    "read_timeout": 5,
+}
 
 # Seconds for Retry-After where Key Vault states none.
 _RETRY_AFTER = 5.0
@@ -108,11 +123,39 @@ def _version(properties: SecretProperties) -> Version:
 def cause(error: AzureError, secret: str) -> GatewayError:
     """The gateway's error for one of the SDK's; neither addresses nor bodies are passed on."""
     if not isinstance(error, HttpResponseError) or error.status_code is None:
-        return VaultUnreachable("Key Vault did not respond.", retry_after=_RETRY_AFTER)
+        return _no_response(error)
     return _refusal(error, error.status_code, secret)
 
 
+def _no_response(error: AzureError) -> GatewayError:
+    causes = list(causes_of(error))
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
+        return VaultUntrusted("Key Vault's TLS certificate is not trusted.", retry_after=_RETRY_AFTER)
+    if any(isinstance(one, NameResolutionError) for one in causes):
+        return VaultNotFound("Key Vault's name does not resolve.", retry_after=_RETRY_AFTER)
+    return VaultUnreachable("Key Vault did not respond.", retry_after=_RETRY_AFTER)
+
+
+# What a refusal's code or message contains (Key Vault's "REST API error codes"), and what it means.
+_REFUSALS: tuple[tuple[str, type[GatewayError], str], ...] = (
+    ("ForbiddenByFirewall", VaultFirewalled, "Key Vault's firewall does not allow the gateway's address."),
+    ("ForbiddenByConnection", VaultPrivate, "Key Vault allows no access from public networks."),
+    ("AKV10032", WrongTenant, "The gateway's identity belongs to another tenant than Key Vault."),
+    ("TokenExpired", TokenExpired, "Key Vault takes the gateway's token for expired."),
+    ("VaultNotFound", VaultNotFound, "There is no Key Vault of that name."),
+)
+
+
 def _refusal(error: HttpResponseError, status: int, secret: str) -> GatewayError:
+    said = _said(error)
+    for code, kind, detail in _REFUSALS:
+        if code in said and 400 <= status < 500:
+            members = {"secret": secret} if issubclass(kind, VaultForbidden) else {}
+            return kind(detail, retry_after=_RETRY_AFTER, **members)
+    return _by_status(error, status, secret)
+
+
+def _by_status(error: HttpResponseError, status: int, secret: str) -> GatewayError:
     match status, _inner_code(error):
         case 404, _:
             return SecretMissing(f"Key Vault has no secret {secret!r}.", secret=secret)
@@ -149,6 +192,12 @@ def _transport(settings: VaultSettings) -> dict[str, Any]:
         # The challenge names the real vaults' domain, which a loopback address is not part of.
         options["verify_challenge_resource"] = False
     return options
+
+
+def _said(error: HttpResponseError) -> str:
+    """The codes of a refusal and its message, in one text for searching; never to be passed on."""
+    about = error.error
+    return "" if about is None else f"{_inner_code(error)} {about.code} {about.message}"
 
 
 def _inner_code(error: HttpResponseError) -> str:

@@ -1,4 +1,4 @@
-"""Pinned certificates: parsed from a secret's PEM text, and checked before gRPC gets them.
+"""Certificates that a connection which carries a key is verified with: parsed and checked before gRPC gets them.
 
 gRPC stops at the first PEM block that it cannot parse and drops all that follow, so every block is parsed here first,
 and only valid ones are passed on.
@@ -6,28 +6,51 @@ and only valid ones are passed on.
 
 import datetime as dt
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 from shared.errors import InvalidPin
 
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+# A block whose end is missing ends where the next one begins.
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----((?:(?!-----BEGIN ).)*)", re.DOTALL)
+_END = "-----END CERTIFICATE-----"
+
+# Key Vault's secrets have 25 kB at most.
+LONGEST = 100_000
+
+# What cryptography raises for a certificate that it cannot use; parts are parsed only when they are accessed.
+UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True)
-class Pins:
-    """The certificates that a service may present, or that may have issued the one that it presents.
+class Roots:
+    """What a connection that carries a key is verified with; ``bundle`` is PEM, ready for gRPC.
 
-    ``bundle`` is PEM, ready for gRPC; ``fingerprints`` are SHA-256 in hexadecimal, in the bundle's order; ``rejected``
-    has the reasons for which blocks of the secret were left out.
+    There are two kinds, and no other certificate becomes one: the pins in Key Vault (:class:`Pins`), and a certificate
+    whose private key is at hand (``roots`` of :class:`shared.rotation.validate.Certificate`). What a server presents in
+    a handshake is a :class:`shared.rotation.presented.Presented`, which holds no certificate to make roots of.
     """
 
     bundle: bytes
+
+
+@dataclass(frozen=True)
+class Pins(Roots):
+    """The certificates that a service may present, or that may have issued the one that it presents.
+
+    ``fingerprints`` are SHA-256 in hexadecimal, in the bundle's order; ``rejected`` has the reasons for which blocks of
+    the secret were left out.
+    """
+
     fingerprints: tuple[str, ...]
     rejected: tuple[str, ...] = ()
+
+    def without(self, others: "Pins") -> tuple[str, ...]:
+        """The fingerprints that ``others`` lack."""
+        return tuple(one for one in self.fingerprints if one not in others.fingerprints)
 
     def __repr__(self) -> str:
         return f"<Pins {', '.join(fingerprint[:16] for fingerprint in self.fingerprints)}>"
@@ -45,17 +68,20 @@ def read_pins(text: str, secret: str, now: dt.datetime) -> Pins:
         now: with a time zone.
 
     Raises:
-        InvalidPin: no certificate in it can be parsed.
+        InvalidPin: no certificate in it can be used.
     """
     valid: list[x509.Certificate] = []
     rejected: list[str] = []
-    for number, block in enumerate(_BLOCK.findall(text.encode()), 1):
+    for number, block in enumerate(blocks(text), 1):
+        if _END not in block:
+            rejected.append(f"certificate {number} in secret {secret!r} is cut short: its END line is missing")
+            continue
         try:
-            valid.append(x509.load_pem_x509_certificate(block))
-        except ValueError:
+            valid.append(load(block))
+        except UNUSABLE:
             rejected.append(f"certificate {number} in secret {secret!r} cannot be parsed")
     if not valid:
-        reason = "; ".join(rejected) if rejected else f"secret {secret!r} contains no PEM certificate"
+        reason = "; ".join(rejected[:5]) if rejected else f"secret {secret!r} contains no PEM certificate"
         raise InvalidPin(f"{reason[0].upper()}{reason[1:]}.", secret=secret)
     current = [certificate for certificate in valid if certificate.not_valid_after_utc > now]
     rejected += [
@@ -65,19 +91,38 @@ def read_pins(text: str, secret: str, now: dt.datetime) -> Pins:
     ]
     chosen = list(dict.fromkeys(current or valid))
     return Pins(
-        bundle=b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chosen),
+        bundle="".join(map(pem, chosen)).encode(),
         fingerprints=tuple(fingerprint(certificate) for certificate in chosen),
         rejected=tuple(rejected),
     )
 
 
 def split(text: str) -> list[x509.Certificate]:
-    """All certificates in a PEM text that can be parsed, expired ones too, each once."""
+    """All certificates in a PEM text that can be used, expired ones too, each once."""
     found: list[x509.Certificate] = []
-    for block in _BLOCK.findall(text.encode()):
-        with suppress(ValueError):
-            found.append(x509.load_pem_x509_certificate(block))
+    for block in blocks(text):
+        try:
+            found.append(load(block))
+        except UNUSABLE:
+            continue
     return list(dict.fromkeys(found))
+
+
+def blocks(text: str) -> list[str]:
+    """The PEM blocks of certificates, including those that are cut short."""
+    return [found[0] for found in _BLOCK.finditer(text[:LONGEST])]
+
+
+def load(block: str) -> x509.Certificate:
+    """The certificate in a PEM block, every part of which can be read.
+
+    Raises:
+        ValueError, and the others of ``UNUSABLE``: that is not so.
+    """
+    certificate = x509.load_pem_x509_certificate(block.encode())
+    _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer)
+    _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    return certificate
 
 
 def pem(certificate: x509.Certificate) -> str:

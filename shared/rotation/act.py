@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from cryptography import x509
 
-from shared.credentials.pins import fingerprint, pem
-from shared.credentials.secrets import newest_first
+from shared.credentials.pins import Roots, fingerprint, pem
+from shared.credentials.secrets import usable_keys
 from shared.errors import (
     ControlPlaneRefused,
     ControlPlaneUnreachable,
@@ -18,7 +18,6 @@ from shared.errors import (
     IdentityUnavailable,
     KeysRefused,
     ServiceBusy,
-    ServiceUnreachable,
 )
 from shared.rotation import events
 from shared.rotation import state as persisted
@@ -42,8 +41,10 @@ from shared.rotation.events import Event
 from shared.rotation.interfaces import Interfaces
 from shared.rotation.observe import Keys, Observation, SecretNames
 from shared.rotation.state import Entry, RotationState
-from shared.rotation.validate import Certificate, parse
+from shared.rotation.stored import read_certificate
+from shared.rotation.validate import Certificate
 from shared.settings import RotationSettings
+from shared.upstream.causes import OUTAGES
 
 _PEM = "application/x-pem-file"
 
@@ -53,7 +54,7 @@ _REACH_SECONDS, _REACH_PAUSE = 5.0, 0.5
 _VERSIONS = 10
 
 # Errors that are no evidence about a certificate: the service could not be asked.
-_INCONCLUSIVE = (ServiceUnreachable, DeadlineExceeded, ServiceBusy)
+_INCONCLUSIVE = (*OUTAGES, DeadlineExceeded, ServiceBusy)
 
 
 class Actions:
@@ -187,7 +188,7 @@ class Actions:
             return
         update = observed.persisted.memory.update
         try:
-            self._prove(observed.keys, self._certificate(observed, target).leaf)
+            self._prove(observed.keys, self._certificate(observed, target).roots)
         except GatewayError as error:
             patience = self._settings.update_seconds + self._settings.settling_seconds
             if isinstance(error, _INCONCLUSIVE) and (update is None or observed.state.now < update.begun_at + patience):
@@ -228,21 +229,20 @@ class Actions:
     # The proof that a certificate and a key work.
 
     def _regenerate(self, observed: Observation, keys: Keys, kind: KeyKind) -> None:
-        if observed.served is None:
-            raise ServiceUnreachable("The service presents no certificate, and its keys cannot be tested.")
-        # Gateways that lose this key must be able to use the other one.
-        self._prove_key(keys.stored[kind.other].value, observed.served)
+        # Gateways that lose this key must be able to use the other one, over a connection as they make it: what the
+        # service presents now may be anybody's certificate.
+        self._prove_key(keys.stored[kind.other].value, observed.pinned.roots)
         value = self._interfaces.updates.regenerate(kind)
         self._interfaces.vault.write(self._secrets.keys[kind], value)
         detail = f"The {kind} key was regenerated, and is in Key Vault."
         self.commit(observed.persisted, events.KEY_REGENERATED, detail, key=kind)
 
-    def _prove(self, keys: Keys | None, leaf: x509.Certificate) -> None:
-        """Score something, trusting one certificate alone, with the keys in the order in which gateways try them."""
+    def _prove(self, keys: Keys | None, roots: Roots) -> None:
+        """Score something over a connection that these roots verify, with the keys in the order gateways try them."""
         refusal: GatewayError | None = None
         for key in keys.newest_first if keys else self._stored_keys():
             try:
-                self._prove_key(key, leaf)
+                self._prove_key(key, roots)
             except KeysRefused as error:
                 refusal = error
             else:
@@ -250,14 +250,14 @@ class Actions:
         raise refusal or KeysRefused("Key Vault has no key of the service.")
 
     def _stored_keys(self) -> list[str]:
-        stored = newest_first(self._interfaces.vault.read(self._secrets.keys[kind]) for kind in KeyKind)
-        return [secret.value for secret in stored]
+        names = (self._secrets.keys[kind] for kind in KeyKind)
+        return usable_keys({name: self._interfaces.vault.read(name) for name in names})[0]
 
-    def _prove_key(self, key: str, leaf: x509.Certificate) -> None:
+    def _prove_key(self, key: str, roots: Roots) -> None:
         ends = self._interfaces.clock() + _REACH_SECONDS
         while True:
             try:
-                return self._interfaces.probe.score(pem(leaf), key)
+                return self._interfaces.probe.score(roots, key)
             except _INCONCLUSIVE:
                 # A service that was just updated may be restarting.
                 if self._interfaces.clock() >= ends:
@@ -272,7 +272,7 @@ class Actions:
         return self._read(target)
 
     def _read(self, target: Candidate) -> Certificate:
-        return parse(self._interfaces.vault.read(self._secrets.certificate, target.version).value)
+        return read_certificate(self._interfaces.vault.read(self._secrets.certificate, target.version).value)
 
     def _write_pins(self, certificates: list[x509.Certificate]) -> None:
         text = "".join(map(pem, dict.fromkeys(certificates)))

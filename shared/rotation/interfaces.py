@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.credentials.key_vault import KeyVault
+from shared.credentials.pins import Roots
 from shared.rotation.decide import Progress
 from shared.rotation.decide_keys import KeyKind
 from shared.rotation.events import Announce
+from shared.rotation.presented import Presented
 from shared.rotation.validate import Certificate
 
 
@@ -47,11 +49,11 @@ class ServiceUpdates(Protocol):
 class ServiceProbe(Protocol):
     """The endpoint of one service."""
 
-    def presented(self) -> Sequence[bytes]:
-        """The leaf certificate (DER) that each of its addresses presents; without those that do not respond."""
+    def presented(self) -> Sequence[Presented]:
+        """The leaf certificate that each of its addresses presents; without those that do not respond."""
 
-    def score(self, pin: str, key: str) -> None:
-        """Score something with one key, trusting one certificate (PEM) alone.
+    def score(self, roots: Roots, key: str) -> None:
+        """Score something with one key, over connections that are verified with ``roots`` alone.
 
         Raises:
             GatewayError: that failed; the cause.

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from shared.credentials.pins import fingerprint, is_authority, split
+from shared.credentials.pins import Roots, fingerprint, is_authority, pem, split
 from shared.credentials.secrets import Secret, newest_first
-from shared.errors import GatewayError, SecretDisabled, SecretMissing
+from shared.errors import GatewayError, InvalidPin, SecretDisabled, SecretMissing
 from shared.rotation import state as persisted
 from shared.rotation.decide import Candidate, Memory, ObservedState, Policy, Progress, Step, decide
 from shared.rotation.decide_keys import KeyKind, KeyStep, ObservedKeys, StoredKey, decide_keys
 from shared.rotation.interfaces import Interfaces, UpdateStatus
+from shared.rotation.presented import Presented
 from shared.rotation.state import RotationState
-from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, parse, validate
+from shared.rotation.stored import read_certificate
+from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, validate
 from shared.settings import RotationSettings, ServiceSettings
 from shared.telemetry import log
 
@@ -58,6 +60,17 @@ class PinnedCertificates:
     def fingerprints(self) -> frozenset[str]:
         return frozenset(map(fingerprint, self.leaves))
 
+    @property
+    def roots(self) -> Roots:
+        """All of them; they are from Key Vault.
+
+        Raises:
+            InvalidPin: there is none.
+        """
+        if not self.leaves and not self.authorities:
+            raise InvalidPin("No certificate is pinned, by which a connection to the service could be trusted.")
+        return Roots("".join(map(pem, (*self.leaves, *self.authorities))).encode())
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -85,7 +98,7 @@ class Observation:
     state: ObservedState
     step: Step
     desired: Certificate | None
-    served: x509.Certificate | None
+    served: Presented | None
     pinned: PinnedCertificates
     keys: Keys | None = None
     problem: GatewayError | None = None
@@ -94,10 +107,13 @@ class Observation:
 class Observer:
     """Observes one service."""
 
+    # _parsed  the version of the certificate's secret that was read last, and the result
+
     def __init__(
         self, service: ServiceSettings, settings: RotationSettings, refresh_seconds: float, interfaces: Interfaces
     ) -> None:
         self.secrets = SecretNames.of(service)
+        self._parsed: tuple[str, tuple[Certificate | None, str]] = ("", (None, ""))
         self._service = service
         self._interfaces = interfaces
         self._requirements = Requirements(
@@ -122,7 +138,7 @@ class Observer:
         secret = self._certificate()
         pinned = self._pinned()
         now = self._interfaces.clock()
-        desired, unreadable = _parse(secret)
+        desired, unreadable = self._parse(secret)
         served = self._served(known.memory, desired)
         candidate = None
         if secret is not None:
@@ -133,7 +149,7 @@ class Observer:
         state = ObservedState(
             now=now,
             desired=candidate,
-            served=None if served is None else fingerprint(served),
+            served=None if served is None else served.fingerprint,
             pins=pinned.fingerprints,
             pins_changed_at=pinned.changed_at,
             progress=update.progress,
@@ -160,6 +176,19 @@ class Observer:
         except (SecretMissing, SecretDisabled):
             return None
 
+    def _parse(self, secret: Secret | None) -> tuple[Certificate | None, str]:
+        """The certificate in a secret, or why it cannot be read; a version is read once."""
+        if secret is None:
+            return None, ""
+        version, parsed = self._parsed
+        if version != secret.version:
+            try:
+                parsed = read_certificate(secret.value), ""
+            except UnreadableCertificate as error:
+                parsed = None, str(error)
+            self._parsed = secret.version, parsed
+        return parsed
+
     def _pinned(self) -> PinnedCertificates:
         secret = self._optional(self.secrets.pins)
         if secret is None:
@@ -168,16 +197,16 @@ class Observer:
         authorities = [one for one in found if is_authority(one)]
         return PinnedCertificates([one for one in found if one not in authorities], authorities, secret.created)
 
-    def _served(self, memory: Memory, desired: Certificate | None) -> x509.Certificate | None:
+    def _served(self, memory: Memory, desired: Certificate | None) -> Presented | None:
         """The certificate that the endpoint presents; while its addresses differ, one that is not the target's.
 
         Only when all of them present the target has the endpoint changed.
         """
-        presented = [x509.load_der_x509_certificate(one) for one in self._interfaces.probe.presented()]
+        presented = self._interfaces.probe.presented()
         target = desired.fingerprint if desired else ""
         if memory.update is not None:
             target = memory.update.target.fingerprint
-        others = (one for one in presented if fingerprint(one) != target)
+        others = (one for one in presented if one.fingerprint != target)
         return next(others, presented[0] if presented else None)
 
     def _update_status(self, memory: Memory) -> UpdateStatus:
@@ -210,16 +239,6 @@ class Observer:
             return self._interfaces.vault.read(name)
         except (SecretMissing, SecretDisabled):
             return None
-
-
-def _parse(secret: Secret | None) -> tuple[Certificate | None, str]:
-    """The certificate in a secret, or why it cannot be read."""
-    if secret is None:
-        return None, ""
-    try:
-        return parse(secret.value), ""
-    except UnreadableCertificate as error:
-        return None, str(error)
 
 
 def _date(now: float) -> dt.datetime:

@@ -7,7 +7,6 @@ has it.
 from dataclasses import replace
 
 from shared.backoff import backoff
-from shared.credentials.pins import fingerprint
 from shared.rotation import events, lease
 from shared.rotation.act import Actions
 from shared.rotation.decide import Nothing, Stop, Wait
@@ -129,10 +128,10 @@ class ServiceRotation:
         warning = self._warning(observed)
         if warning is not None and observed.served is not None:
             days, left = warning
-            ends = f"{observed.served.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            ends = f"{observed.served.not_after:%Y-%m-%d %H:%M} UTC"
             detail = f"The served certificate {'expires' if left > 0 else 'expired'} on {ends}."
-            state = replace(observed.persisted, warned=(fingerprint(observed.served), days))
-            self._actions.commit(state, events.EXPIRING, detail, fingerprint(observed.served), days=round(left, 2))
+            state = replace(observed.persisted, warned=(observed.served.fingerprint, days))
+            self._actions.commit(state, events.EXPIRING, detail, observed.served.fingerprint, days=round(left, 2))
             return True
         return False
 
@@ -140,13 +139,13 @@ class ServiceRotation:
         """The number of days to warn of now, and the days really left; None where that was done."""
         if observed.served is None:
             return None
-        left = (observed.served.not_valid_after_utc.timestamp() - observed.state.now) / _DAY
+        left = (observed.served.not_after.timestamp() - observed.state.now) / _DAY
         warn_days = self._settings.warn_days
         within = [days for days in (*_WARNINGS, warn_days) if left <= days <= warn_days]
         if not within:
             return None
         warned, days = observed.persisted.warned or ("", 0)
-        is_new = warned != fingerprint(observed.served) or min(within) < days
+        is_new = warned != observed.served.fingerprint or min(within) < days
         return (min(within), left) if is_new else None
 
 

@@ -10,8 +10,12 @@ from contextlib import suppress
 
 import grpc
 
+from shared.credentials.pins import Roots
+from shared.rotation.presented import Presented
 from shared.settings import ServiceSettings
+from shared.telemetry import log
 from shared.upstream.causes import cause
+from shared.upstream.channel import channel_credentials
 from shared.upstream.codecs import Rpc
 
 # Seconds for a handshake, and for a scored request with the handshake before it.
@@ -20,7 +24,7 @@ _HANDSHAKE, _SCORE = 3.0, 4.0
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
 )
 
 
@@ -35,21 +39,25 @@ class GrpcProbe:
         self._rpc = rpc
         self._check = check
 
-    def presented(self) -> Sequence[bytes]:
-        """The leaf certificate (DER) that each address presents; without those that do not respond."""
+    def presented(self) -> Sequence[Presented]:
+        """The leaf certificate that each address presents; without those that do not respond."""
         found = []
         for address in self._service.addresses:
             with suppress(OSError):  # ssl's errors are among them
-                found.append(self._handshake(address))
+                leaf = self._handshake(address)
+                try:
+                    found.append(Presented.of(leaf))
+                except ValueError:
+                    log.warning("service %s presents what is not a certificate", self._service.name)
         return found
 
-    def score(self, pin: str, key: str) -> None:
-        """Score the request with one key, trusting one certificate (PEM) alone; at each address.
+    def score(self, roots: Roots, key: str) -> None:
+        """Score the request with one key, over connections that are verified with ``roots`` alone; at each address.
 
         Raises:
             GatewayError: that failed; the cause.
         """
-        credentials = grpc.ssl_channel_credentials(pin.encode())
+        credentials = channel_credentials(roots)
         name = self._service.tls_name
         options = [*_OPTIONS, *([("grpc.ssl_target_name_override", name)] if name else [])]
         for address in self._service.addresses:

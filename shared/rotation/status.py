@@ -22,7 +22,7 @@ from shared.rotation.decide import (
 from shared.rotation.decide_keys import Finish, KeysSettled, KeyStep, KeyWait, Regenerate, Store
 from shared.rotation.events import Event
 from shared.rotation.observe import Keys, Observation
-from shared.rotation.validate import names
+from shared.rotation.presented import Presented, names
 
 type Json = dict[str, Any]
 
@@ -34,7 +34,7 @@ def describe(observed: Observation) -> Json:
         "phase": phase(observed),
         "next_step": _step(observed.step),
         "desired": _desired(observed),
-        "served": None if observed.served is None else certificate(observed.served),
+        "served": None if observed.served is None else _presented(observed.served),
         "pinned": [certificate(one) for one in (*observed.pinned.leaves, *observed.pinned.authorities)],
         "verified": None
         if memory.good is None
@@ -84,6 +84,15 @@ def certificate(found: x509.Certificate) -> Json:
         "names": names(found),
         "not_before": found.not_valid_before_utc.isoformat(),
         "not_after": found.not_valid_after_utc.isoformat(),
+    }
+
+
+def _presented(found: Presented) -> Json:
+    return {
+        "fingerprint": found.fingerprint,
+        "names": list(found.names),
+        "not_before": found.not_before.isoformat(),
+        "not_after": found.not_after.isoformat(),
     }
 
 

@@ -1,6 +1,5 @@
 """Validates a certificate before anything is changed: whether a service may be given it, and if not, why."""
 
-import base64
 import datetime as dt
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -8,20 +7,32 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from shared.credentials.pins import fingerprint
+from shared.credentials.pins import UNUSABLE, Roots, blocks, fingerprint, load, pem
+from shared.errors import InvalidPin
+from shared.rotation.presented import Presented, names, strength
 
-# Security strengths of keys in bits (NIST SP 800-57 part 1, table 2).
-_RSA_STRENGTHS = ((15360, 256), (7680, 192), (3072, 128), (2048, 112))
 _LEAST_STRENGTH = 112
+
+# What gRPC's TLS can use in a handshake.
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+_RSA_BITS = range(1024, 8193)
+
+# Signed with a key to see whether it is the certificate's.
+_SIGNED = b"scoring-gateway"
+
+# How many of a certificate's names a refusal lists.
+_NAMES_SHOWN = 10
 
 
 class UnreadableCertificate(ValueError):
     """A secret contains no certificate with its key; the message is the reason."""
+
+
+type _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Certificate:
     """A leaf certificate with its private key, and the chain of its issuers."""
 
     leaf: x509.Certificate
-    key: PrivateKeyTypes
+    key: _Key
     issuers: tuple[x509.Certificate, ...]
 
     @property
@@ -38,10 +49,25 @@ class Certificate:
         return fingerprint(self.leaf)
 
     @property
+    def has_own_key(self) -> bool:
+        """Whether the private key is the leaf's."""
+        return _is_pair(self.key, self.leaf.public_key())
+
+    @property
+    def roots(self) -> Roots:
+        """The leaf as a root: its private key is at hand, so it is nobody else's.
+
+        Raises:
+            InvalidPin: the key is not the leaf's own.
+        """
+        if not self.has_own_key:
+            raise InvalidPin("The certificate in Key Vault cannot be trusted: the private key is not its own.")
+        return Roots(pem(self.leaf).encode())
+
+    @property
     def chain_pem(self) -> bytes:
         """The leaf, followed by its issuers."""
-        chain = (self.leaf, *self.issuers)
-        return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain)
+        return "".join(map(pem, (self.leaf, *self.issuers))).encode()
 
     @property
     def key_pem(self) -> bytes:
@@ -62,24 +88,21 @@ class Requirements:
     allow_self_signed: bool = False
 
 
-def parse(secret: str) -> Certificate:
-    """The certificate with its key in a secret: PEM in any order, or PKCS#12 without a password, as is or in base64.
+def parse(text: str) -> Certificate:
+    """The certificate with its key in a PEM text, in any order.
 
     Raises:
-        UnreadableCertificate: it is neither, or lacks the key or the certificate.
+        UnreadableCertificate: it lacks the key or the certificate, or they cannot be used.
     """
-    if "-----BEGIN" in secret:
-        key, certificates = _parse_pem(secret.encode())
-    else:
-        key, certificates = _parse_pkcs12(_from_base64(secret))
-    leaf = next(
-        (one for one in certificates if _public(one.public_key()) == _public(key.public_key())), certificates[0]
-    )
+    certificates = _certificates(text)
+    key = _private_key(text)
+    own = _public_bytes(key.public_key())
+    leaf = next((one for one in certificates if _public_bytes(one.public_key()) == own), certificates[0])
     return Certificate(leaf, key, tuple(one for one in certificates if one is not leaf))
 
 
 def validate(
-    certificate: Certificate, requirements: Requirements, now: dt.datetime, served: x509.Certificate | None = None
+    certificate: Certificate, requirements: Requirements, now: dt.datetime, served: Presented | None = None
 ) -> str:
     """Why the certificate must not be used, in words; empty where it may.
 
@@ -92,33 +115,23 @@ def validate(
     return next(_faults(certificate, requirements, now, served), "")
 
 
-def names(leaf: x509.Certificate) -> list[str]:
-    """The DNS names and IP addresses in a certificate's subjectAltName (SAN)."""
-    try:
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
-    return [*found.get_values_for_type(x509.DNSName), *addresses]
-
-
 def _faults(
-    certificate: Certificate, requirements: Requirements, now: dt.datetime, served: x509.Certificate | None
+    certificate: Certificate, requirements: Requirements, now: dt.datetime, served: Presented | None
 ) -> Iterator[str]:
     leaf = certificate.leaf
-    if _public(leaf.public_key()) != _public(certificate.key.public_key()):
+    if not certificate.has_own_key:
         yield "the private key is not the certificate's"
     yield from _time_faults(leaf, requirements, now)
     covered = names(leaf)
     for name in requirements.names:
         if not any(_covers(pattern, name) for pattern in covered):
-            yield f"it does not cover {name}, but {', '.join(covered) or 'no name at all'}"
+            others = f" and {len(covered) - _NAMES_SHOWN} more" if len(covered) > _NAMES_SHOWN else ""
+            yield f"it does not cover {name}, but {', '.join(covered[:_NAMES_SHOWN]) or 'no name at all'}{others}"
     yield from _chain_faults(certificate, requirements, now)
-    strength, needed = _strength(leaf.public_key()), _LEAST_STRENGTH
-    if served is not None:
-        needed = max(needed, _strength(served.public_key()))
-    if strength < needed:
-        yield f"its key has a strength of {strength} bits, and {needed} are needed"
+    bits = strength(leaf.public_key())
+    needed = max(_LEAST_STRENGTH, 0 if served is None else served.strength)
+    if bits < needed:
+        yield f"its key has a strength of {bits} bits, and {needed} are needed"
 
 
 def _time_faults(leaf: x509.Certificate, requirements: Requirements, now: dt.datetime) -> Iterator[str]:
@@ -154,44 +167,52 @@ def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether a certificate names another one as its issuer, and has its signature."""
     try:
         child.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *UNUSABLE):
         return False
     return True
 
 
-def _parse_pem(value: bytes) -> tuple[PrivateKeyTypes, list[x509.Certificate]]:
-    try:
-        certificates = x509.load_pem_x509_certificates(value)
-    except ValueError:
-        raise UnreadableCertificate("it contains no certificate that can be parsed") from None
-    if b"PRIVATE KEY-----" not in value:
-        raise UnreadableCertificate("it contains no private key")
-    start = value.rindex(b"-----BEGIN", 0, value.index(b"PRIVATE KEY-----"))
-    try:
-        return serialization.load_pem_private_key(value[start:], password=None), certificates
-    except (ValueError, TypeError):
-        raise UnreadableCertificate("its private key cannot be parsed, or is encrypted") from None
-
-
-def _from_base64(value: str) -> bytes:
-    # Key Vault returns its own certificates in this form.
-    try:
-        return base64.b64decode(value, validate=True)
-    except ValueError:
-        return value.encode()
-
-
-def _parse_pkcs12(value: bytes) -> tuple[PrivateKeyTypes, list[x509.Certificate]]:
-    try:
-        key, leaf, others = pkcs12.load_key_and_certificates(value, None)
-    except ValueError:
-        raise UnreadableCertificate("it is neither PEM nor PKCS#12 without a password") from None
-    if key is None:
-        raise UnreadableCertificate("it contains no private key")
-    certificates = [leaf, *others] if leaf is not None else others
-    if not certificates:
+def _certificates(text: str) -> list[x509.Certificate]:
+    found = blocks(text)
+    if not found:
         raise UnreadableCertificate("it contains no certificate")
-    return key, certificates
+    try:
+        return [load(block) for block in found]
+    except UNUSABLE:
+        raise UnreadableCertificate("it contains a certificate that cannot be parsed") from None
+
+
+def _private_key(text: str) -> _Key:
+    marker = text.find("PRIVATE KEY-----")
+    if marker < 0:
+        raise UnreadableCertificate("it contains no private key")
+    try:
+        # The check of RSA keys takes a second, with the interpreter locked; _is_pair() is as good.
+        key = serialization.load_pem_private_key(
+            text[text.rindex("-----BEGIN", 0, marker) :].encode(), password=None, unsafe_skip_rsa_key_validation=True
+        )
+    except UNUSABLE:
+        raise UnreadableCertificate("its private key cannot be parsed, is encrypted, or of an unknown kind") from None
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size in _RSA_BITS:
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
+        return key
+    raise UnreadableCertificate("its key is not of a kind that gRPC can use: RSA up to 8192 bits, or P-256 or P-384")
+
+
+def _is_pair(key: _Key, public: PublicKeyTypes) -> bool:
+    """Whether a signature of the private key is one of the public key."""
+    try:
+        if isinstance(key, rsa.RSAPrivateKey) and isinstance(public, rsa.RSAPublicKey):
+            signature = key.sign(_SIGNED, padding.PKCS1v15(), hashes.SHA256())
+            public.verify(signature, _SIGNED, padding.PKCS1v15(), hashes.SHA256())
+            return True
+        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(key.sign(_SIGNED, ec.ECDSA(hashes.SHA256())), _SIGNED, ec.ECDSA(hashes.SHA256()))
+            return True
+    except (InvalidSignature, *UNUSABLE):
+        pass
+    return False
 
 
 def _covers(pattern: str, name: str) -> bool:
@@ -206,13 +227,5 @@ def _covers(pattern: str, name: str) -> bool:
     return pattern == name
 
 
-def _strength(key: PublicKeyTypes) -> int:
-    if isinstance(key, rsa.RSAPublicKey):
-        return next((bits for size, bits in _RSA_STRENGTHS if key.key_size >= size), 80)
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key.curve.key_size // 2
-    return 0
-
-
-def _public(key: PublicKeyTypes) -> bytes:
+def _public_bytes(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

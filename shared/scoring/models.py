@@ -16,6 +16,7 @@ from shared.errors import (
     MessageTooLarge,
     MethodNotOffered,
     ServiceAnswerInvalid,
+    ServiceAnswerNotFinite,
     ServiceRejected,
     UnknownVersion,
 )
@@ -26,6 +27,9 @@ from shared.settings import InputForm, Limits
 from shared.telemetry import RequestContext
 from shared.upstream.causes import MESSAGE_TOO_LARGE
 from shared.upstream.codecs import (
+    MAX_CLASSES,
+    MAX_RANK,
+    MAX_VALUES,
     EncodedImages,
     FloatTensor,
     Output,
@@ -38,9 +42,6 @@ from shared.upstream.service import Upstream
 
 # The statuses of a request whose content the service refuses.
 _BAD_CONTENT = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"})
-
-# A tensor of more dimensions is not a picture, and the head of its message would be long.
-_MAX_RANK = 8
 
 
 class Model:
@@ -72,6 +73,12 @@ class Model:
             return await self._floats(tensor, requests, context)
         except ServiceRejected as error:
             _attribute(error, selector, numbers=isinstance(tensor, FloatTensor))
+        except ServiceAnswerNotFinite as error:
+            # Only now: all the numbers of an input that the service can use need not be looked at.
+            if isinstance(tensor, FloatTensor) and not np.isfinite(np.frombuffer(tensor.content, "<f4")).all():
+                name = self._service.input_name
+                raise InvalidTensor(f"Input {name!r} contains NaN or infinity, and so does the output.") from error
+            raise
         except TimeoutError:
             raise context.deadline_exceeded() from None
 
@@ -110,6 +117,8 @@ class Model:
         """
         ranking = Ranking(top=count, threshold=-math.inf)
         rows: npt.NDArray[np.float32] = output.values.reshape(len(output.values), -1)
+        if rows.shape[1] > MAX_CLASSES:
+            raise ServiceAnswerInvalid(f"The output has {rows.shape[1]} classes; {MAX_CLASSES} are accepted.")
         named = len(self._names)
         return [
             [
@@ -161,9 +170,9 @@ class Model:
         name, size = self._service.input_name, self._service.preprocessing.size
         if self._service.input_form is InputForm.TENSOR and shape[1:] != (size, size, 3):
             raise InvalidTensor(f"Input {name!r} has the shape {_text(shape)}; [N,{size},{size},3] is expected.")
-        if not 1 <= len(shape) <= _MAX_RANK:
+        if not 1 <= len(shape) <= MAX_RANK:
             raise InvalidTensor(
-                f"Input {name!r} has {len(shape)} dimensions; 1 (that of the images) to {_MAX_RANK} are expected."
+                f"Input {name!r} has {len(shape)} dimensions; 1 (that of the images) to {MAX_RANK} are expected."
             )
         self._check_rows(shape[0])
         if 0 in shape:
@@ -189,11 +198,14 @@ def _attribute(error: ServiceRejected, selector: Selector, *, numbers: bool = Fa
 
 
 def _joined(outputs: Sequence[Output]) -> Output:
+    values = sum(output.values.size for output in outputs)
+    if values > MAX_VALUES:
+        raise ServiceAnswerInvalid(f"The outputs have {values} values in all; {MAX_VALUES} are accepted.")
     if len(outputs) == 1:
         return outputs[0]
     shapes = {output.values.shape[1:] for output in outputs}
     if len(shapes) > 1:
-        raise ServiceAnswerInvalid(f"The outputs of one request differ in shape: {sorted(shapes)}.")
+        raise ServiceAnswerInvalid(f"The outputs of one request differ in shape: {sorted(shapes)[:5]}.")
     return Output(np.concatenate([output.values for output in outputs]), outputs[0].version)
 
 

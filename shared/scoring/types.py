@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.errors import GatewayError
+
 
 class Upload(NamedTuple):
-    """An image file as it was uploaded, and its name."""
+    """An image file as it was uploaded, and its name; ``fault`` is why it cannot be scored, where that is known."""
 
     name: str
     data: bytes
+    fault: GatewayError | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Reads typed values from app settings, and collects every fault instead of stopping at the first."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -161,6 +162,51 @@ def required(example: str) -> Kind[str]:
         return value
 
     return Kind(read, "required")
+
+
+_LABEL = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?")
+
+
+def address(example: str) -> Kind[str]:
+    """A host name or an IP address, or several IPv4 addresses with commas; it must be set."""
+
+    def read(reader: Reader, key: str, default: str) -> str:
+        value = required(example).read(reader, key, default)
+        hosts = [part.strip() for part in value.split(",")]
+        if value and (fault := _address_fault(hosts)):
+            reader.fault(key, f"is {value[:100]!r}; {fault}")
+        return value
+
+    return Kind(read, "required")
+
+
+def _address_fault(hosts: list[str]) -> str:
+    """What is wrong with an address; empty where nothing is."""
+    versions = [_ip_version(host) for host in hosts]
+    for host, version in zip(hosts, versions, strict=True):
+        if "/" in host:
+            return "the host name alone is needed, without a scheme or a path"
+        if not version and ":" in host:
+            return "the port belongs into PORT, and an IPv6 address has no brackets"
+        if not version and not _is_host_name(host):
+            return "a host name or an IP address is needed"
+    if len(hosts) > 1 and versions != [4] * len(hosts):
+        return "several addresses must all be IPv4 addresses: a name with several addresses needs no list"
+    return ""
+
+
+def _is_host_name(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    # A name that ends with a number is an address with a mistake in it.
+    return len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdecimal()
+
+
+def _ip_version(host: str) -> int:
+    """4 or 6; 0 of what is no IP address."""
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return 0
 
 
 def whole(low: int, high: int) -> Kind[int]:

@@ -19,6 +19,7 @@ from shared.settings.reader import (
     SERVICE_PREFIX,
     TEXT,
     Reader,
+    address,
     choice,
     https,
     required,
@@ -61,6 +62,13 @@ class OutputForm(StrEnum):
 
     PROBABILITIES = "probabilities"
     LOGITS = "logits"
+
+
+class Metadata(StrEnum):
+    """What becomes of the metadata of a file that is forwarded: position, serial numbers, thumbnails, comments."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
 
 
 class ChannelOrder(StrEnum):
@@ -108,9 +116,10 @@ class ServiceSettings:
     name: str
     address: str = setting(
         "ADDRESS",
-        required("the host name or IP address of the service"),
+        address("the host name or IP address of the service"),
         "",
-        "host name or IP address; several IPv4 addresses with commas are used in turn (then set `TLS_NAME`)",
+        "host name or IP address, without scheme and port; several IPv4 addresses with commas are used in turn (then "
+        "set `TLS_NAME`)",
     )
     port: int = setting("PORT", whole(1, 65535), 443, "TCP port")
     tls: Tls = setting(
@@ -155,6 +164,12 @@ class ServiceSettings:
         choice(InputForm),
         InputForm.ENCODED,
         "`encoded`: the file's bytes are sent; `tensor`: the picture is decoded and normalised here",
+    )
+    metadata: Metadata = setting(
+        "FORWARD_METADATA",
+        choice(Metadata),
+        Metadata.REMOVE,
+        "for `encoded`: `keep` forwards files with their position, serial numbers, thumbnails and comments",
     )
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     output_name: str = setting("OUTPUT_NAME", TEXT, "output_alias", "name of the output tensor")
@@ -317,6 +332,13 @@ class Limits:
     image_bytes: int = setting("MAX_IMAGE_BYTES", whole(1, 100_000_000), 20_000_000, "bytes of one image")
     image_pixels: int = setting("MAX_IMAGE_PIXELS", whole(1, 1_000_000_000), 50_000_000, "pixels of one image")
     images: int = setting("MAX_IMAGES", whole(1, 1_000), 16, "images in one request")
+    image_memory_bytes: int = setting(
+        "IMAGE_MEMORY_BYTES",
+        whole(0, 1 << 40),
+        0,
+        "memory for images and bodies in a worker: what exceeds it waits, or is refused with 503; 0 for the default",
+        shown="3/8 of the instance's memory, at most 670 MB",
+    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,21 @@ import logging
 import traceback
 from pathlib import Path
 
+from shared.quoting import printable
+
+# Characters of a line; only the list of all faults of the settings comes near.
+_LINE = 4000
+
 log = logging.getLogger("scoring_gateway")
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Make a record one printable line, whatever text of foreign origin is in it: nobody forges a line of this log."""
+    record.msg, record.args = printable(record.getMessage(), _LINE), None
+    return True
+
+
+log.addFilter(_one_line)
 
 _APP_ROOT = Path(__file__).resolve().parents[2]
 

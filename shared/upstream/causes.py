@@ -4,6 +4,7 @@ gRPC reports every failure to connect as UNAVAILABLE; only the text of its detai
 from an untrusted certificate. The texts are those of gRPC's C core and of BoringSSL.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,7 +14,8 @@ from shared import errors
 from shared.errors import GatewayError
 from shared.quoting import quoted
 
-_TLS: tuple[tuple[str, type[GatewayError], str], ...] = (
+# Of calls that did not reach the service.
+_CONNECTION: tuple[tuple[str, type[GatewayError], str], ...] = (
     (
         "certificate has expired",
         errors.ServiceCertificateExpired,
@@ -30,9 +32,29 @@ _TLS: tuple[tuple[str, type[GatewayError], str], ...] = (
         "The handshake failed: the certificate that the service presents does not cover its configured name.",
     ),
     (
+        "BAD_SIGNATURE",
+        errors.ServiceUntrusted,
+        "The handshake failed: the service does not prove that the certificate it presents is its own.",
+    ),
+    (
         "CERTIFICATE_VERIFY_FAILED",
         errors.ServiceUntrusted,
         "The handshake failed: no pin matches the certificate that the service presents.",
+    ),
+    (
+        "missing selected ALPN property",
+        errors.ServiceWithoutHttp2,
+        "The handshake failed: the server at the service's port uses TLS, but offers no HTTP/2.",
+    ),
+    (
+        "errors resolving",
+        errors.ServiceNameUnresolved,
+        "The service's host name does not resolve.",
+    ),
+    (
+        "DNS resolution failed",
+        errors.ServiceNameUnresolved,
+        "The service's host name does not resolve.",
     ),
     (
         "WRONG_VERSION_NUMBER",
@@ -40,6 +62,10 @@ _TLS: tuple[tuple[str, type[GatewayError], str], ...] = (
         "The handshake failed: the server at the service's port does not use TLS.",
     ),
 )
+
+# Of a proxy's response to CONNECT, and of one in place of gRPC's own.
+_PROXY_STATUS = re.compile(r"HTTP proxy returned response code (\d{3})")
+_HTTP_STATUS = re.compile(r"Received http2 header with status: (\d{3})")
 
 _STATUS: Mapping[StatusCode, type[GatewayError]] = {
     StatusCode.UNAVAILABLE: errors.ServiceUnreachable,
@@ -58,16 +84,21 @@ _STATUS: Mapping[StatusCode, type[GatewayError]] = {
 
 _DETAILS: Mapping[type[GatewayError], str] = {
     errors.ServiceUnreachable: "The connection to the service could not be made, or broke.",
-    errors.KeysRefused: "The service accepts neither the primary nor the secondary key.",
+    errors.KeysRefused: "The service refuses the key that was tried last.",
     errors.DeadlineExceeded: "The deadline passed while the service was scoring.",
     errors.ServiceBusy: "The service reports that its resources are exhausted.",
 }
 
 # Where a retry soon may help: seconds for Retry-After.
-_RETRY_AFTER: Mapping[type[GatewayError], float] = {errors.ServiceUnreachable: 1, errors.ServiceBusy: 1}
+_RETRY_AFTER: Mapping[type[GatewayError], float] = dict.fromkeys(
+    (errors.ServiceUnreachable, errors.ServiceNameUnresolved, errors.ServiceBusy), 1
+)
 
 _TRUST_FAILURES = (errors.ServiceUntrusted, errors.ServiceCertificateExpired, errors.ServiceNameMismatch)
 
+OUTAGES = (errors.ServiceUnreachable, errors.ServiceNameUnresolved, errors.ProxyRefused)
+
+_NO_SAN = "The certificate that the service presents has no subjectAltName for the address, only a common name."
 MESSAGE_TOO_LARGE = "The request is larger than the messages that the service accepts."
 
 
@@ -83,16 +114,43 @@ def cause(error: FailedCall) -> GatewayError:
     """The gateway's error for a failed call."""
     code, details = error.code(), error.details() or ""
     if code is StatusCode.UNAVAILABLE:
-        for text, kind, detail in _TLS:
+        for text, kind, detail in _CONNECTION:
             if text in details:
-                return kind(detail)
+                return kind(detail, retry_after=_RETRY_AFTER.get(kind))
+    return _local_cause(code, details) or _reported_cause(code, details)
+
+
+def _local_cause(code: StatusCode, details: str) -> GatewayError | None:
+    """The error of a call that did not reach the service, whatever its status; None of one that did."""
+    if proxied := _PROXY_STATUS.search(details) or _HTTP_STATUS.search(details):
+        return errors.ProxyRefused(f"A server on the way responded with HTTP {proxied[1]}.", retry_after=1)
+    # From the gateway's own gRPC, before anything is sent: the certificate covers the address by its common name alone.
+    if code is StatusCode.UNAUTHENTICATED and details == "call host does not match SSL server name":
+        return errors.ServiceNameMismatch(_NO_SAN)
+    return None
+
+
+def _reported_cause(code: StatusCode, details: str) -> GatewayError:
+    """The error of a status that the service reports, or gRPC of a connection."""
+    if code is StatusCode.PERMISSION_DENIED:
+        why = quoted(details) or "it gave no reason"
+        return errors.KeysRefused(
+            f"The service responded with PERMISSION_DENIED to the key that was tried: {why.rstrip('.')}."
+        )
     if code is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        if "CLIENT: Received message" in details:  # the response was refused here, and not the request by the service
+            return errors.ServiceAnswerInvalid("The response is larger than the messages that the gateway accepts.")
         return errors.MessageTooLarge(MESSAGE_TOO_LARGE)
     kind = _STATUS.get(code, errors.ServiceFailed)
     detail = _DETAILS.get(kind) or f"The service responded with {code.name}: {quoted(details) or 'it gave no reason.'}"
     if kind is errors.ServiceRejected:
         return errors.ServiceRejected(detail, code.name)
     return kind(detail, retry_after=_RETRY_AFTER.get(kind))
+
+
+def is_outage(error: GatewayError) -> bool:
+    """Whether the service was not reached, so that waiting may help."""
+    return isinstance(error, OUTAGES)
 
 
 def is_trust_failure(error: GatewayError) -> bool:

@@ -7,7 +7,7 @@ from typing import Self
 import grpc
 import grpc.aio
 
-from shared.credentials.pins import Pins
+from shared.credentials.pins import Pins, Roots
 from shared.settings import ServiceSettings, Tls
 from shared.telemetry import RequestContext, log
 
@@ -21,7 +21,8 @@ _MEBIBYTE = 1024 * 1024
 _OPTIONS: tuple[tuple[str, int], ...] = (
     # Large photographs are sent in one message; beyond that the service's own limit decides.
     ("grpc.max_send_message_length", 64 * _MEBIBYTE),
-    ("grpc.max_receive_message_length", 64 * _MEBIBYTE),
+    # gRPC's own default. Responses are numbers: a million of them are more than any classifier has for 16 images.
+    ("grpc.max_receive_message_length", 4 * _MEBIBYTE),
     # A frozen peer is noticed by a ping, while calls wait, within 2.5 s: gRPC's default takes a minute. A slow one
     # answers the ping, and gets no more than two of them before it answers the call.
     ("grpc.keepalive_time_ms", 1_500),
@@ -36,6 +37,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 5_000),
+    # A name whose address moves is resolved again that often while its addresses fail: gRPC's default is 30 seconds.
+    ("grpc.dns_min_time_between_resolutions_ms", 500),
     # Retries are decided here, by cause, not in the library.
     ("grpc.enable_retries", 0),
     # A channel with other roots must not share the connection of one with the old roots.
@@ -160,7 +163,15 @@ def _open(target: Target, pins: Pins | None) -> grpc.aio.Channel:
         options.append(("grpc.service_config", _ROUND_ROBIN))
     if not target.tls:
         return grpc.aio.insecure_channel(target.name, options)
+    if pins is None:
+        raise RuntimeError("a channel with TLS must never be made without pins")
     if target.server_name:
         options.append(("grpc.ssl_target_name_override", target.server_name))
-    roots = grpc.ssl_channel_credentials(root_certificates=None if pins is None else pins.bundle)
-    return grpc.aio.secure_channel(target.name, roots, options)
+    return grpc.aio.secure_channel(target.name, channel_credentials(pins), options)
+
+
+def channel_credentials(roots: Roots) -> grpc.ChannelCredentials:
+    """TLS that trusts these roots alone; the only place where a connection for a key gets its trust."""
+    if not roots.bundle:
+        raise RuntimeError("a channel with TLS must never be made without roots: gRPC would take the system's")
+    return grpc.ssl_channel_credentials(root_certificates=roots.bundle)

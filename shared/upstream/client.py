@@ -7,14 +7,14 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from shared.credentials.cache import CredentialCache, Credentials
-from shared.errors import GatewayError, ServiceUnreachable
+from shared.errors import GatewayError
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext
 from shared.upstream.admission import Admission
-from shared.upstream.causes import cause, is_trust_failure
+from shared.upstream.causes import cause, is_outage, is_trust_failure
 from shared.upstream.channel import Channel, Target
-from shared.upstream.recovery import Recovery, pins_of
-from shared.upstream.slot import ChannelSlot
+from shared.upstream.recovery import Recovery
+from shared.upstream.slot import ChannelSlot, short
 
 # The statuses of a service that is overloaded.
 _NO_CAPACITY = (StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED)
@@ -70,11 +70,11 @@ class ServiceClient:
             try:
                 response = await self._with_any_key(rpc, credentials)
             except AioRpcError as error:
-                why = cause(error)
+                why = self._cause(error)
                 if credentials is not None and is_trust_failure(why):
                     untrusted = why
                     await self._recovery.from_distrust(why, attempts, credentials, context)
-                elif isinstance(why, ServiceUnreachable):
+                elif is_outage(why):
                     await self._recovery.from_disconnection(untrusted or why, attempts, credentials, context)
                 else:
                     raise why from error
@@ -91,11 +91,13 @@ class ServiceClient:
         """
         credentials = None if self.credentials is None else await self.credentials.current()
         try:
-            with self._slot.channel(pins_of(credentials)) as channel:
+            with self._slot.channel(self._recovery.pins(credentials)) as channel:
                 await channel.connected(context.remaining)
-                return await channel.call(method, request, self._first_key(credentials), context)
+                response = await channel.call(method, request, self._first_key(credentials), context)
         except AioRpcError as error:
-            raise cause(error) from error
+            raise self._cause(error) from error
+        self._slot.withdrawn = ()
+        return response
 
     @property
     def channel_state(self) -> str:
@@ -116,6 +118,15 @@ class ServiceClient:
             return snapshot
         async with context.timeout():
             return await self.credentials.current()
+
+    def _cause(self, error: AioRpcError) -> GatewayError:
+        why = cause(error)
+        withdrawn = self._slot.withdrawn
+        # Also of a service that cannot be reached: gRPC reports the failure of the last of several addresses only.
+        if not withdrawn or not (is_trust_failure(why) or is_outage(why)):
+            return why
+        lost = f"Trust was withdrawn from {short(withdrawn)}: it is no longer pinned, or has expired."
+        return type(why)(f"{why.detail} {lost}", retry_after=why.retry_after)
 
     def _first_key(self, credentials: Credentials | None) -> str | None:
         if credentials is None:
@@ -153,12 +164,13 @@ class ServiceClient:
 
     async def _attempt(self, rpc: _Rpc, credentials: Credentials | None, key: str | None) -> bytes:
         context = rpc.context
-        with self._slot.channel(pins_of(credentials)) as channel:
+        with self._slot.channel(self._recovery.pins(credentials)) as channel:
             if channel.state != "ready":
                 with context.timings.measure(WAIT):
                     await channel.connected(context.remaining)
             with context.timings.measure(PREDICT):
                 response = await _send(rpc, channel, key)
+        self._slot.withdrawn = ()
         if credentials is not None:
             self._accepted = (credentials.keys, key)
         return response

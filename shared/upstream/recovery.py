@@ -89,6 +89,11 @@ class Recovery:
             async with context.timeout():
                 return await self._newest(used)
 
+    def pins(self, used: Credentials | None) -> Pins | None:
+        """The newest pins, for the channel: older ones would bring a withdrawn certificate back."""
+        newest = used if used is None or self._credentials is None else self._credentials.newest(used)
+        return None if newest is None else newest.pins
+
     def _patience(self, context: RequestContext) -> float:
         """Seconds for which the call may wait until the service, seen to be in trouble now, may be back."""
         now = time.monotonic()
@@ -112,8 +117,7 @@ class Recovery:
     async def _connected(self, used: Credentials | None) -> None:
         """Wait for the live channel, whichever that is: it may be replaced meanwhile."""
         while True:
-            newest = used if self._credentials is None else self._credentials.latest()
-            with self._slot.channel(pins_of(newest)) as channel:
+            with self._slot.channel(self.pins(used)) as channel:
                 if await channel.connected(PAUSE_LAST, through_failures=True):
                     return
 
@@ -139,8 +143,3 @@ class Recovery:
 
     async def _newest(self, used: Credentials) -> Credentials:
         return used if self._credentials is None else await self._credentials.newer_than(used)
-
-
-def pins_of(credentials: Credentials | None) -> Pins | None:
-    """The pins of a service with TLS; None for one without."""
-    return None if credentials is None else credentials.pins

@@ -1,10 +1,11 @@
-"""One live channel a service, replaced without interruption when the pins change.
+"""One live channel a service, replaced without interruption when a pin is added, and at once when one is removed.
 
 A channel never notices new pins: it keeps the roots that it was made with, also when it reconnects. So new pins get a
 new channel; once it is connected, new calls use it, and the old one closes after its last call:
 
     (none)              -> live                                  the first call
-    live                -> live + replacement                    the pins differ: the replacement connects
+    live                -> live + replacement                    pins were added: the replacement connects
+    live                -> another is live, old is draining      a pin was removed: no more calls over the old one
     live + replacement  -> replacement is live, old is draining  the replacement is connected
     live + replacement  -> live                                  it did not connect: the old one stays, retried later
     draining            -> closed                                the last call ended, or DRAIN_SECONDS passed
@@ -27,6 +28,7 @@ class ChannelSlot:
     Callers pass the newest pins that are known: older ones would replace a newer channel by an outdated one.
     """
 
+    # withdrawn    the pins whose removal replaced the live channel's predecessor, until a call has succeeded
     # _live         the channel that new calls use; None before the first
     # _replacement  a channel for other pins that is being connected in the background; None where none is needed
     # _retry_at     when a call may start the next replacement, after one that did not connect
@@ -34,18 +36,26 @@ class ChannelSlot:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self.withdrawn: tuple[str, ...] = ()
         self._live: Channel | None = None
         self._replacement: _Replacement | None = None
         self._retry_at = 0.0
         self._tasks: set[asyncio.Task[object]] = set()
 
     def channel(self, pins: Pins | None) -> Channel:
-        """The channel for one call, to be entered. New ``pins`` start a replacement; this call uses the live one."""
-        if self._live is None:
-            self._live = Channel(self._target, pins)
-        elif self._live.pins != pins and asyncio.get_running_loop().time() >= self._retry_at:
-            self._replace(pins)
-        return self._live
+        """The channel for one call, to be entered.
+
+        Added ``pins`` start a replacement, and this call uses the live channel; removed ones replace it at once.
+        """
+        live = self._live
+        if live is None:
+            live = self._live = Channel(self._target, pins)
+        elif live.pins != pins:
+            if removed := _removed(live, pins):
+                live = self._withdraw(live, removed, pins)
+            elif asyncio.get_running_loop().time() >= self._retry_at:
+                self._replace(pins)
+        return live
 
     def has(self, pins: Pins | None) -> bool:
         """Whether the live channel trusts exactly these pins."""
@@ -53,6 +63,10 @@ class ChannelSlot:
 
     async def renew(self, pins: Pins | None) -> bool:
         """Replace the channel by one for ``pins`` and wait for it; False where it did not connect."""
+        live = self._live
+        if live is not None and (removed := _removed(live, pins)):
+            with self._withdraw(live, removed, pins) as channel:
+                return await channel.connected(CONNECT_SECONDS) and self.has(pins)
         if not self.has(pins):
             # The replacement goes on for other calls if this one is cancelled.
             await asyncio.wait({self._replace(pins)})
@@ -74,6 +88,17 @@ class ChannelSlot:
 
     def __repr__(self) -> str:
         return f"<ChannelSlot live={self._live!r}{', replacement' if self._replacement else ''}>"
+
+    def _withdraw(self, live: Channel, removed: tuple[str, ...], pins: Pins | None) -> Channel:
+        """Replace the live channel by one that no longer trusts what was removed, connected or not."""
+        log.warning("trust was withdrawn from %s: calls use a new connection", short(removed))
+        if self._replacement is not None:
+            self._replacement.task.cancel()
+            self._replacement = None
+        self.withdrawn = removed
+        self._live = Channel(self._target, pins)
+        self._keep(asyncio.create_task(live.drain()))
+        return self._live
 
     def _replace(self, pins: Pins | None) -> asyncio.Task[None]:
         replacement = self._replacement
@@ -110,6 +135,17 @@ class ChannelSlot:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _removed(live: Channel, pins: Pins | None) -> tuple[str, ...]:
+    """The fingerprints that the live channel trusts, and that are no longer among the pins."""
+    return () if live.pins is None or pins is None else live.pins.without(pins)
+
+
+def short(fingerprints: tuple[str, ...]) -> str:
+    """Certificates, for messages."""
+    several = f" and {len(fingerprints) - 3} more" if len(fingerprints) > 3 else ""
+    return f"{', '.join(fingerprint[:16] for fingerprint in fingerprints[:3])}{several}"
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ from functions.http.problems import PROBLEM_TYPE
 from tests.support.key_vault import LocalVault
 
 
-def _picture() -> bytes:
+def _picture(colour: str) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (16, 16), "teal").save(out, "JPEG")
+    Image.new("RGB", (16, 16), colour).save(out, "JPEG")
     return out.getvalue()
 
 
-PICTURE = _picture()
-"""A small JPEG file."""
+PICTURE, OTHER_PICTURE = _picture("teal"), _picture("plum")
+"""Small JPEG files, without metadata."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A local Key Vault and identity endpoint for tests: real processes, with secrets and injected faults."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ def running_vault(folder: Path) -> Iterator[LocalVault]:
     files = ServerFiles.make(folder)
     identity = ServerProcess(
         "devstack.identity",
-        *("--port", "0", "--signing-key", folder / "signing.key", "--header", IDENTITY_HEADER),
+        *("--port", "0", "--signing-key", folder / "signing.key"),
         log=folder / "identity.log",
+        environment={**os.environ, "IDENTITY_HEADER": IDENTITY_HEADER},
     )
     vault = ServerProcess("devstack.vault", *files.arguments(folder / "secrets"), log=folder / "vault.log")
     with identity, vault:

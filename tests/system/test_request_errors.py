@@ -63,12 +63,19 @@ def bomb(width: int, height: int) -> bytes:
         ("part-without-file", 400, form(('name="top"', b"3")), FORM),
         ("malformed-json", 400, b'{"images": [', "application/json"),
         ("malformed-base64", 400, b'{"images": [{"b64": "?"}]}', "application/json"),
+        ("image-address", 400, b'{"images": ["https://example.com/cat.jpg"]}', "application/json"),
         ("too-many-images", 413, form(*[('name="f"; filename="f.jpg"', b"x")] * 17), FORM),
         ("unsupported-image", 422, b"%PDF-1.7", "image/jpeg"),
     ],
 )
 def test_an_invalid_body(client: httpx.Client, slug: str, status: int, content: bytes, kind: str) -> None:
     assert matches_example(slug, problem(post(client, content, kind), status))
+
+
+def test_an_invalid_content_encoding(client: httpx.Client) -> None:
+    response = post(client, b"not compressed", "image/jpeg", Content_Encoding="gzip")
+
+    assert matches_example("malformed-content-encoding", problem(response, 400))
 
 
 def test_a_chunked_upload(client: httpx.Client) -> None:
@@ -78,7 +85,9 @@ def test_a_chunked_upload(client: httpx.Client) -> None:
 
 
 def test_a_missing_content_type(client: httpx.Client) -> None:
-    assert problem(post(client, b"x", None), 415)["detail"] == "The Content-Type is missing."
+    assert (
+        problem(post(client, b"x", None), 415)["detail"] == "The Content-Type is missing, and the body is not an image."
+    )
 
 
 def test_invalid_parameters(client: httpx.Client) -> None:

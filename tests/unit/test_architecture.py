@@ -13,7 +13,16 @@ DEPLOYED = ("function_app", "functions", "shared", "protos")
 
 # The layers of the deployed code, lowest first: a module imports from its own layer and from lower ones.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("protos", "shared.errors", "shared.quoting", "shared.backoff", "shared.telemetry", "shared.control_plane"),
+    (
+        "protos",
+        "shared.errors",
+        "shared.origins",
+        "shared.quoting",
+        "shared.backoff",
+        "shared.child_process",
+        "shared.telemetry",
+        "shared.control_plane",
+    ),
     ("shared.settings",),
     ("shared.credentials",),
     ("shared.upstream",),
@@ -127,3 +136,33 @@ def test_the_requirements_are_the_packages_that_the_deployed_code_imports() -> N
 def test_the_version_of_azure_functions_is_bounded() -> None:
     """functions/http/responses.py depends on the members of azure-functions 2.x's HttpResponse."""
     assert "azure-functions>=2.1,<3" in (ROOT / "requirements.txt").read_text().splitlines()
+
+
+def calls(*names: str) -> Mapping[str, set[str]]:
+    """The modules of the deployed code that mention each name other than in an import or an annotation."""
+    return {
+        name: {
+            module
+            for module, file in MODULES.items()
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if (isinstance(node, ast.Attribute) and node.attr == name)
+            or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name)
+        }
+        for name in names
+    }
+
+
+def test_trust_comes_from_few_places() -> None:
+    """A connection that carries a key is verified with roots, which are made of pins or of a certificate with its key.
+
+    What a handshake presents is no root: it holds no certificate.
+    """
+    assert calls("ssl_channel_credentials", "Roots", "Pins", "SSLContext", "CERT_NONE", "create_default_context") == {
+        "ssl_channel_credentials": {"shared.upstream.channel"},
+        "Roots": {"shared.rotation.observe", "shared.rotation.validate"},
+        "Pins": {"shared.credentials.pins"},
+        # Without a check, to see what is presented; nothing is sent over it.
+        "SSLContext": {"shared.rotation.service_probe"},
+        "CERT_NONE": {"shared.rotation.service_probe"},
+        "create_default_context": set(),
+    }

@@ -11,6 +11,11 @@ ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issu
 PROBLEMS = problem_types()
 
 
+def test_where_the_remedy_is_to_try_again_it_is_known_when() -> None:
+    for kind in PROBLEMS:
+        assert (kind("cause").retry_after is not None) == (kind.remedy or "").startswith("Try again"), kind
+
+
 def test_every_problem_type_has_a_unique_slug_and_is_a_direct_subclass_of_the_base() -> None:
     assert all(kind.__bases__ == (GatewayError,) for kind in PROBLEMS)
     assert len({kind.slug for kind in PROBLEMS}) == len(PROBLEMS) > 25

@@ -9,7 +9,7 @@ from functools import partial
 
 from functions.open_inference import EXTENSIONS, NAME, PLATFORM, VERSION
 from tools.openapi import problems
-from tools.openapi.elements import FUNCTION_KEY, OCTET_STREAM, Json, content, get_and_head, operation, response, schema
+from tools.openapi.elements import FUNCTION_KEY, OCTET_STREAM, Json, content, operation, response, schema
 from tools.openapi.gateway_api import FORWARDED, IMAGE, TIMING
 from tools.openapi.schemas import BYTES
 
@@ -27,9 +27,7 @@ def _errors(kinds: Iterable[problems.Problem]) -> dict[str, Json]:
     }
 
 
-_METADATA_ERRORS = _errors(
-    [*problems.UNKNOWN_SERVICE, *problems.PARAMETER, *problems.PROTOCOL_METADATA, *problems.SERVICE]
-)
+_METADATA_ERRORS = _errors([*problems.UNKNOWN_SERVICE, *problems.PARAMETER, *problems.PROTOCOL, *problems.SERVICE])
 _INFERENCE_ERRORS = _errors([*problems.UNKNOWN_SERVICE, *problems.INFERENCE, *problems.SERVICE])
 
 # --- TensorFlow Serving -------------------------------------------------------------------------------------------
@@ -64,8 +62,8 @@ def _tensorflow_serving(suffix: str, version: str, *version_parameters: str) -> 
         responses={"200": response("The output.", _TF_OUTPUT, TIMING), **_INFERENCE_ERRORS},
     )
     return {
-        path: get_and_head(status),
-        f"{path}/metadata": get_and_head(metadata),
+        path: {"get": status},
+        f"{path}/metadata": {"get": metadata},
         f"{path}:predict": {"post": predict},
     }
 
@@ -92,7 +90,6 @@ _OIP_RESPONSE = {
     "id": "42",
     "outputs": [{"name": "output_alias", "datatype": "BYTES", "shape": [1, 3], "data": _OIP_CLASSES}],
 }
-_OIP_BINARY = content(BYTES, OCTET_STREAM)
 
 _OIP_SERVER = operation(
     "oip_server",
@@ -145,28 +142,28 @@ def _open_inference(suffix: str, version: str, *version_parameters: str) -> dict
             "503": response("It is not ready, or its state is unknown.", not_ready, problems.headers(503)),
         },
     )
-    output = content("OipInferResponse", best=_OIP_RESPONSE) | _OIP_BINARY
+    output = content("OipInferResponse", best=_OIP_RESPONSE) | content(BYTES, OCTET_STREAM)
     infer = define(
         f"oip_infer{suffix}",
         "The model's output, or its best classes, for images or tensors.",
-        description="With the binary tensor extension, the bytes of the input follow the JSON, and the header "
-        "Inference-Header-Content-Length gives the length of the JSON. Each element of BYTES starts with its length as "
-        "four bytes (little-endian).",
-        parameters=(*parameters, "encoding", "json-length"),
-        body={"required": True, "content": content("OipInferRequest", best=_OIP_REQUEST) | _OIP_BINARY},
+        description="Clients of the protocol can also send application/octet-stream (the binary tensor extension): the "
+        "bytes of the input follow the JSON, and the header Inference-Header-Content-Length gives the length of the "
+        "JSON. Each element of BYTES starts with its length as four bytes (little-endian).",
+        parameters=(*parameters, "encoding"),
+        body={"required": True, "content": content("OipInferRequest", best=_OIP_REQUEST)},
         responses={
             "200": response("The output.", output, (*TIMING, "Inference-Header-Content-Length")),
             **_INFERENCE_ERRORS,
         },
     )
-    return {path: get_and_head(metadata), f"{path}/ready": get_and_head(ready), f"{path}/infer": {"post": infer}}
+    return {path: {"get": metadata}, f"{path}/ready": {"get": ready}, f"{path}/infer": {"post": infer}}
 
 
 PATHS: Mapping[str, Json] = {
     **_tensorflow_serving("", ""),
     **_tensorflow_serving("_version", "/versions/{version}", "version"),
-    **_tensorflow_serving("_label", "/labels/{label}", "label"),
-    "/v2": get_and_head(_OIP_SERVER),
+    **_tensorflow_serving("_label", "/labels/{label}", "tf-label"),
+    "/v2": {"get": _OIP_SERVER},
     "/v2/health/live": {"get": _OIP_LIVE},
     "/v2/health/ready": {"get": _OIP_READY},
     **_open_inference("", ""),

@@ -12,7 +12,9 @@ from tools.openapi.schemas import SCHEMAS
 _DESCRIPTION = (
     "Scores images with a hardware-accelerated inference service and returns labels. Errors are problem documents "
     "(RFC 9457) with a stable type, the cause and a remedy; the compatibility APIs report errors in their "
-    "protocols' format."
+    "protocols' format. Every response of the gateway has the header X-Request-Id; the Functions host's own (401, 404, "
+    "413 for a body of more than 100 MB) have neither it nor a body. HEAD is supported wherever GET is, except for "
+    "/api/rotation."
 )
 
 _TAGS = {
@@ -26,11 +28,16 @@ _TAGS = {
     "Pages": "The web page, and this document.",
 }
 
+# The host reads a key in the query too. Given both, generators send it in each address, where it is logged.
 _KEYS = {FUNCTION_KEY: "A key of the function or of the host.", MASTER_KEY: "The host's master key."}
 
 
 def build() -> Json:
-    """The whole document."""
+    """The whole document.
+
+    It has no servers, which then are the address that the document came from: of "/", some generators make "//api/...",
+    another host, and the gateway's public address is not known here.
+    """
     return {
         "openapi": "3.1.0",
         "info": {
@@ -39,7 +46,6 @@ def build() -> Json:
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/", "description": "This gateway."}],
         "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
         "paths": {**gateway_api.PATHS, **compatibility_apis.PATHS},
         "components": {
@@ -65,9 +71,7 @@ def _json(value: Any, depth: int) -> str:
 
 
 def _security_schemes() -> dict[str, Json]:
-    schemes: dict[str, Json] = {}
-    for name, description in _KEYS.items():
-        scheme = {"type": "apiKey", "description": description}
-        schemes[name] = {**scheme, "in": "header", "name": "x-functions-key"}
-        schemes[f"{name}InQuery"] = {**scheme, "in": "query", "name": "code"}
-    return schemes
+    return {
+        name: {"type": "apiKey", "in": "header", "name": "x-functions-key", "description": description}
+        for name, description in _KEYS.items()
+    }

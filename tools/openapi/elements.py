@@ -11,7 +11,14 @@ JSON, OCTET_STREAM = "application/json", "application/octet-stream"
 # Who may call an operation: everyone, or clients with a key of the function or of the host.
 ANYONE, FUNCTION_KEY, MASTER_KEY = "", "functionKey", "masterKey"
 
-_UNAUTHORIZED: Json = {"description": "The key is missing or wrong. Sent by the Functions host, without a body."}
+# Without a declared content, some generators type the errors of an operation as unknown, or as any.
+_UNAUTHORIZED: Json = {
+    "description": "The key is missing or wrong. Sent by the Functions host, with an empty body.",
+    "content": {"text/plain": {"schema": {"type": "string", "maxLength": 0}}},
+}
+
+# The header of every response of the gateway itself.
+REQUEST_ID = "X-Request-Id"
 
 
 def present(**members: Any) -> Json:
@@ -66,8 +73,9 @@ def content(kind: Json | str, media_type: str = JSON, **examples: Any) -> Json:
 
 
 def response(description: str, body: Json | None = None, headers: Iterable[str] = ()) -> Json:
-    """A response; ``headers`` are names of components."""
-    return present(description=description, headers={name: ref("headers", name) for name in headers}, content=body)
+    """A response of the gateway; ``headers`` are names of components."""
+    named = {name: ref("headers", name) for name in (REQUEST_ID, *headers)}
+    return present(description=description, headers=named, content=body)
 
 
 def operation(
@@ -88,15 +96,5 @@ def operation(
         **present(operationId=name, tags=[tag], summary=summary, description=description),
         **present(parameters=[ref("parameters", one) for one in parameters], requestBody=body),
         "responses": dict(sorted(responses.items())),
-        "security": [{key: []}, {f"{key}InQuery": []}] if key else [],
+        "security": [{key: []}] if key else [],
     }
-
-
-def get_and_head(get: Json) -> Json:
-    """The path item of an operation that also answers HEAD: with the same responses, but for their content."""
-    responses = {
-        status: {name: member for name, member in one.items() if name != "content"}
-        for status, one in get["responses"].items()
-    }
-    name, summary = f"{get['operationId']}_head", f"{get['summary']} (headers only)"
-    return {"get": get, "head": {**get, "operationId": name, "summary": summary, "responses": responses}}

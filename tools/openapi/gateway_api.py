@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared import errors
 from tools.openapi import problems
 from tools.openapi.elements import (
     FUNCTION_KEY,
@@ -10,7 +11,6 @@ from tools.openapi.elements import (
     OCTET_STREAM,
     Json,
     content,
-    get_and_head,
     operation,
     response,
     string,
@@ -22,7 +22,7 @@ from tools.openapi.schemas import BYTES
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mOIstEAAAGyAL/eiIYzAAAAAElFTkSuQmCC"
 
 # The parameters of every request that is forwarded to a service, and the headers of its response.
-FORWARDED = ("timeout", "traceparent", "tracestate")
+FORWARDED = ("timeout", "request-id", "traceparent", "tracestate")
 TIMING = ("Server-Timing",)
 
 _SCORES = {
@@ -39,41 +39,59 @@ _SCORES = {
         }
     ],
 }
+_PARTIAL = {
+    **_SCORES,
+    "predictions": [
+        *_SCORES["predictions"],
+        {"file": "notes.txt", "labels": [], "problem": problems.example(errors.UnsupportedImage, request_id=None)},
+    ],
+}
+_SERVICES = {
+    "services": [
+        {"name": "imagenet", "model": "imagenet", "default": True, "accepts": "encoded", "status": "ready"},
+    ]
+}
 _HEALTHY = {"service": "serving", "channel": "ready", "credentials": {"age_seconds": 12.3, "stale": False}}
 _READY = {"status": "ready", "services": {"imagenet": {"status": "ready"}}}
 _HEALTH = {"status": "ready", "services": {"imagenet": {"status": "ready", **_HEALTHY}}}
 
-_FORM = value(
-    "object",
-    "Every part is a file, whatever its name; the response names the image by its file name.",
-    additionalProperties=BYTES,
-    minProperties=1,
-)
-_IMAGES = {"images": [{"name": "pixel.png", "b64": IMAGE}, {"b64": f"data:image/png;base64,{IMAGE}"}]}
-_UPLOAD: Json = {
-    "required": True,
-    "description": "With a Content-Length: a chunked body does not reach the gateway.",
-    "content": {
-        **content(BYTES, "image/*"),
-        **content(BYTES, OCTET_STREAM),
-        **content(_FORM, "multipart/form-data"),
-        **content("Images", two=_IMAGES),
-    },
-}
+# Each address accepts every form. Of an operation with several, some generators send one as if it were another.
+_FORM = content("ImageForm", "multipart/form-data")
+_IMAGES = content("ImageList", two={"images": [{"name": "pixel.png", "b64": IMAGE}, f"data:image/png;base64,{IMAGE}"]})
+_IMAGE = content(BYTES, OCTET_STREAM)
 
 
-def _score(name: str, summary: str, *path: str, errors: Mapping[str, Json]) -> Json:
-    ok = response("The labels.", content("Scores", labels=_SCORES), TIMING)
+def _score(name: str, summary: str, body: Json, service: str = "scored-by", *parameters: str) -> Json:
+    examples: dict[str, Any] = {"labels": _SCORES, **({} if body is _IMAGE else {"partial": _PARTIAL})}
+    ok = response("The labels.", content("Scores", **examples), (*TIMING, "Ignored-Parameters"))
     return operation(
         name,
         summary,
         tag="Scoring",
         key=FUNCTION_KEY,
-        description="One image or several, in any of the forms below. Either all of them are scored or none.",
-        parameters=(*path, "top", "threshold", *FORWARDED),
-        body=_UPLOAD,
-        responses={"200": ok, **errors},
+        description="Either all images are scored or none, except with partial. A form (/api/score), JSON "
+        "(/api/score/json) and the bytes of one image (/api/score/image) are accepted at each of these addresses.",
+        parameters=(service, "top", "threshold", "partial", *parameters, *FORWARDED),
+        body={
+            "required": True,
+            "description": "With a Content-Length: a chunked body does not reach the gateway. All images together "
+            "have at most 100 MB.",
+            "content": body,
+        },
+        responses={"200": ok, **problems.responses(problems.UNKNOWN_SERVICE, problems.UPLOAD, problems.SERVICE)},
     )
+
+
+_SERVICE_LIST = operation(
+    "services",
+    "The services: what each accepts, and whether it is ready.",
+    tag="Scoring",
+    key=FUNCTION_KEY,
+    responses={
+        "200": response("The services.", content("ServiceList", one=_SERVICES)),
+        **problems.responses(problems.SETTINGS),
+    },
+)
 
 
 _LIVE = operation(
@@ -131,54 +149,47 @@ _ROTATION_RUN = operation(
     body={"required": False, "content": content("RotationRequest", dry={"service": "imagenet", "dry_run": True})},
     responses={
         "200": response("The rotations after these steps.", content("RotationReport")),
-        **problems.responses(_ROTATION_PROBLEMS, problems.PARAMETER),
+        **problems.responses(_ROTATION_PROBLEMS, problems.PARAMETER, problems.FOREIGN_ORIGIN),
     },
 )
 
 
-def _file(name: str, summary: str, body: Json, *path: str, errors: Mapping[str, Json] | None = None) -> Json:
-    get = operation(
-        name,
-        summary,
-        tag="Pages",
-        parameters=(*path, "cached-version"),
-        responses={
-            "200": response("The file.", body, ("ETag",)),
-            "304": response("The client has the current version.", headers=("ETag",)),
-            **problems.responses(problems.INTERNAL),
-            **(errors or {}),
-        },
-    )
-    return get_and_head(get)
+def _file(name: str, summary: str, body: Json, *path: str, no_file: Mapping[str, Json] | None = None) -> Json:
+    return {
+        "get": operation(
+            name,
+            summary,
+            tag="Pages",
+            parameters=(*path, "cached-version"),
+            responses={
+                "200": response("The file.", body, ("ETag",)),
+                "304": response("The client has the current version.", headers=("ETag",)),
+                **problems.responses(problems.INTERNAL),
+                **(no_file or {}),
+            },
+        )
+    }
 
 
 _HTML = content(string(), "text/html")
 _TEXTS = {**content(string(), "text/css"), **_HTML, **content(string(), "text/javascript")}
-_NO_FILE = {"404": response("There is no such file. The body is empty.")}
+_NO_FILE: Mapping[str, Json] = {"404": {"description": "There is no such file. The body is empty."}}
 
 PATHS: Mapping[str, Json] = {
-    "/api/score": {
-        "post": _score(
-            "score",
-            "Score images with the default service.",
-            errors=problems.responses(problems.UPLOAD, problems.SERVICE),
-        )
-    },
+    "/api/score": {"post": _score("score", "Score images in a form.", _FORM)},
+    "/api/score/json": {"post": _score("score_json", "Score images in JSON.", _IMAGES, "scored-by", "encoding")},
+    "/api/score/image": {"post": _score("score_image", "Score one image.", _IMAGE, "scored-by", "encoding")},
     "/api/services/{service}/score": {
-        "post": _score(
-            "score_with_service",
-            "Score images with a given service.",
-            "service",
-            errors=problems.responses(problems.UNKNOWN_SERVICE, problems.UPLOAD, problems.SERVICE),
-        )
+        "post": _score("score_with_service", "Score images in a form with a given service.", _FORM, "service")
     },
+    "/api/services": {"get": _SERVICE_LIST},
     "/api/health/live": {"get": _LIVE},
     "/api/health/ready": {"get": _ALL_READY},
     "/api/health/services": {"get": _SERVICE_HEALTH},
     "/api/rotation": {"get": _ROTATION_STATUS, "post": _ROTATION_RUN},
     "/": _file("web_page", "A web page for scoring images.", _HTML),
     "/web/{file}": _file(
-        "web_static", "A file of the web page.", _TEXTS | content(BYTES, "image/svg+xml"), "file", errors=_NO_FILE
+        "web_static", "A file of the web page.", _TEXTS | content(BYTES, "image/svg+xml"), "file", no_file=_NO_FILE
     ),
     "/api/openapi.json": _file("openapi_document", "The OpenAPI document.", content(value("object"))),
     "/api/docs": _file("openapi_page", "The OpenAPI document as a web page.", _HTML),

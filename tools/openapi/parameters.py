@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from tools.openapi.elements import Json, integer, number, string
+from tools.openapi.elements import REQUEST_ID, Json, boolean, integer, number, string
 
 
 def _parameter(place: str, name: str, description: str, kind: Json, **more: Any) -> Json:
@@ -25,7 +25,7 @@ PARAMETERS: Mapping[str, Json] = {
     "model": _model(string(pattern="^[^/]+$"), example="imagenet"),
     "tf-model": _model(_TF_NAME, example="imagenet"),
     "version": _path("version", "A version of the model, a 64-bit number.", integer(format="int64", minimum=0)),
-    "label": _path("label", "A label that the service has for a version.", _TF_NAME, example="stable"),
+    "tf-label": _path("label", "A label that the service has for a version.", _TF_NAME, example="stable"),
     "file": _path("file", "The name of a file of the web page.", string(), example="style.css"),
     "top": _query(
         "top",
@@ -34,6 +34,12 @@ PARAMETERS: Mapping[str, Json] = {
     ),
     "threshold": _query(
         "threshold", "Return only labels with at least this score.", number(minimum=0, maximum=1, default=0)
+    ),
+    "partial": _query(
+        "partial", "Score what can be scored: an image that cannot has its problem instead of labels.", boolean()
+    ),
+    "scored-by": _query(
+        "service", "The service that scores; the default one if missing.", string(), example="imagenet"
     ),
     "rotation-of": _query("service", "Return only the rotation of this service.", string(), example="imagenet"),
     "timeout": _header(
@@ -51,18 +57,30 @@ PARAMETERS: Mapping[str, Json] = {
     "tracestate": _header(
         "tracestate", "Forwarded with traceparent. Ignored if malformed or longer than 512 characters.", string()
     ),
+    "request-id": _header(
+        "X-Request-Id",
+        "Identifies the request in the gateway's log and in the response. Ignored unless it is 1 to 128 letters, "
+        "digits or characters of ._:/+=-, and starts with a letter or digit.",
+        string(),
+        example="order-4711",
+    ),
     "encoding": _header(
         "Content-Encoding", "The compression of the body.", string(enum=["identity", "gzip", "x-gzip", "deflate"])
-    ),
-    "json-length": _header(
-        "Inference-Header-Content-Length",
-        "How many bytes of the body are JSON; the bytes of the tensor follow.",
-        integer(minimum=1),
     ),
     "cached-version": _header("If-None-Match", "The ETag of the version that the client has.", string()),
 }
 
 HEADERS: Mapping[str, Json] = {
+    REQUEST_ID: {
+        "description": "Identifies the request in the gateway's log: the client's own X-Request-Id, or one made here.",
+        "schema": string(),
+        "example": "order-4711",
+    },
+    "Ignored-Parameters": {
+        "description": "The names of query parameters that the gateway does not have, as of misspelled ones.",
+        "schema": string(),
+        "example": "treshold",
+    },
     "Server-Timing": {
         "description": "The duration of each part, in milliseconds: decode, credentials, wait, predict, total.",
         "schema": string(),

@@ -31,6 +31,7 @@ CONTROL_PLANE: Problems = [
     errors.ControlPlaneUnreachable,
     errors.ControlPlaneRefused,
 ]
+FOREIGN_ORIGIN: Problems = [errors.ForeignOrigin]
 # The forms of an upload that only the gateway's own API has.
 _UPLOAD_FORMS: Problems = [
     errors.UnsupportedContentType,
@@ -38,11 +39,11 @@ _UPLOAD_FORMS: Problems = [
     errors.PartWithoutFile,
     errors.MalformedJson,
     errors.MalformedBase64,
+    errors.ImageAddress,
 ]
 # What the compatibility APIs alone respond with, in the form of their protocols.
-PROTOCOL_METADATA: Problems = [errors.InvalidTensor, errors.UnknownVersion, errors.MethodNotOffered]
-PROTOCOL: Problems = [*PROTOCOL_METADATA, errors.UnsupportedContentEncoding, errors.BodyTooLarge]
-_OTHERS = _without(problem_types(), UNKNOWN_SERVICE, CONTROL_PLANE, PROTOCOL)
+PROTOCOL: Problems = [errors.InvalidTensor, errors.UnknownVersion, errors.MethodNotOffered]
+_OTHERS = _without(problem_types(), UNKNOWN_SERVICE, CONTROL_PLANE, FOREIGN_ORIGIN, PROTOCOL)
 # All others: those of a request with images, and those of the gateway, Key Vault and the inference service.
 UPLOAD: Problems = [kind for kind in _OTHERS if kind.status < 500]
 SERVICE: Problems = [kind for kind in _OTHERS if kind.status >= 500]
@@ -68,29 +69,29 @@ def headers(status: int) -> Collection[str]:
 def responses(*groups: Iterable[Problem]) -> dict[str, Json]:
     """The error responses of an operation that responds with problem documents."""
     return {
-        str(status): response(titles(kinds), _content(status, kinds), headers(status))
+        str(status): response(titles(kinds), _content(kinds), headers(status))
         for status, kinds in by_status(itertools.chain(*groups)).items()
     }
 
 
 def examples() -> dict[str, Json]:
     """An example of each problem, by its slug."""
-    return {kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in _without(problem_types(), PROTOCOL)}
+    return {kind.slug: {"summary": kind.title, "value": example(kind)} for kind in _without(problem_types(), PROTOCOL)}
 
 
-def _content(status: int, kinds: Problems) -> Json:
-    types = [PROBLEM_TYPE + kind.slug for kind in kinds]
-    problem = {"allOf": [schema("Problem")], "properties": {"type": {"enum": types}, "status": {"const": status}}}
+def _content(kinds: Problems) -> Json:
+    """The problems as examples; in the schema, their types would become a class of each operation and status."""
     shown = {kind.slug: ref("examples", kind.slug) for kind in kinds}
-    return {"application/problem+json": {"schema": problem, "examples": shown}}
+    return {"application/problem+json": {"schema": schema("Problem"), "examples": shown}}
 
 
-def _example(kind: Problem) -> Json:
+def example(kind: Problem, request_id: str | None = REQUEST_ID) -> Json:
+    """A problem document of this type, with its meaning as the detail."""
     return present(
         type=PROBLEM_TYPE + kind.slug,
         title=kind.title,
         status=kind.status,
         detail=kind.meaning,
         remedy=kind.remedy,
-        request_id=REQUEST_ID,
+        request_id=request_id,
     )

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from functools import partial
 
+from shared.settings import InputForm
 from tools.openapi.elements import Json, array, boolean, integer, number, obj, or_null, schema, string, value
 
-BYTES: Json = {"contentMediaType": "application/octet-stream"}
+# OpenAPI 3.1 would have bytes without a type, but with contentMediaType; more generators know this form of 3.0.
+BYTES: Json = {"type": "string", "format": "binary"}
 
 _DATE = string(format="date-time")
 _READINESS = string(enum=["ready", "not-ready"])
@@ -16,6 +18,10 @@ _BYTES_AFTER_JSON = integer("How many bytes follow the JSON.", minimum=0)
 _string_or_null = partial(value, ["string", "null"])
 
 
+def _nullable(kind: Json) -> Json:
+    return {**kind, "type": [kind["type"], "null"]}
+
+
 def _map_of(name: str) -> Json:
     return value("object", additionalProperties=schema(name))
 
@@ -23,6 +29,8 @@ def _map_of(name: str) -> Json:
 def _shape(smallest: int, description: str = "", **keywords: int) -> Json:
     return array(integer(minimum=smallest), description, **keywords)
 
+
+_BASE64 = string("The file in base64 (RFC 4648; either alphabet), or as a data URL.", contentEncoding="base64")
 
 _CERTIFICATE = {
     "fingerprint": string("SHA-256 of the certificate's DER encoding."),
@@ -38,13 +46,18 @@ _PHASES = (
 
 SCHEMAS: Mapping[str, Json] = {
     # --- Scoring
-    "Images": obj(images=array(schema("Image"), minItems=1)),
-    "Image": obj(
-        b64=string(
-            "The file in base64 (RFC 4648, section 4), or a data URL, whose part before the comma is ignored.",
-            contentEncoding="base64",
-            contentMediaType="image/*",
-        ),
+    # No name is one of the browser's own types, such as Image: a generated class would hide it.
+    "ImageForm": obj(
+        "Every file is an image, whatever the name of its part. The response names it by its file name. top, threshold "
+        "and partial can be text fields too; other text fields are ignored.",
+        images=array(BYTES, minItems=1),
+    ),
+    "ImageList": obj(
+        "top, threshold and partial can be members too. A single image can be the member image instead.",
+        images=array({"anyOf": [_BASE64, schema("NamedImage")]}, minItems=1),
+    ),
+    "NamedImage": obj(
+        b64=_BASE64,
         optional={"name": _string_or_null("The image's name in the response; by default images[0], images[1], ...")},
     ),
     "Scores": obj(
@@ -54,14 +67,28 @@ SCHEMAS: Mapping[str, Json] = {
         predictions=array(schema("Prediction"), "One for each image, in the order of the request."),
     ),
     "Prediction": obj(
+        "An image's labels, or, with partial, its problem.",
         file=string("The image's name: of its file part or its JSON entry, or body."),
-        labels=array(schema("Label"), "Best first."),
-        optional={"scores": array(number(), "All scores in the order of the classes; only with top=0.")},
+        labels=array(
+            schema("ScoredLabel"), "Best first; empty where none is above the threshold, or there is a problem."
+        ),
+        optional={
+            "scores": array(number(), "All scores in the order of the classes; only with top=0."),
+            "problem": schema("Problem"),
+        },
     ),
-    "Label": obj(
+    "ScoredLabel": obj(
         id=integer("The class's index in the model's output.", minimum=0),
         label=string("The class's name."),
         score=number(),
+    ),
+    "ServiceList": obj(services=array(schema("ServiceDescription"))),
+    "ServiceDescription": obj(
+        name=string("For ?service=, and for the addresses of the protocol endpoints."),
+        model=string("The name of its model; empty if the settings do not name one."),
+        default=boolean("Whether it scores the requests that name no service."),
+        accepts=string("What the gateway sends to it: the image as a file, or its pixels.", enum=[*InputForm]),
+        status=_READINESS,
     ),
     # --- Errors
     "Problem": obj(
@@ -77,8 +104,12 @@ SCHEMAS: Mapping[str, Json] = {
             "index": integer("The number of the image that caused the error, from 0.", minimum=0),
             "parameter": string("The parameter that caused the error."),
             "expected": string("The values that the parameter can have."),
-            "part": string("The part of the form that caused the error."),
-            "services": array(string(), "The names of the configured services."),
+            "limit": integer("The most that is allowed."),
+            "unit": string("What the limit counts."),
+            "fields": array(string(), "The fields of the form."),
+            "services": array(string(), "The names of the services there are."),
+            "settings": array(string(), "The app settings that caused the error."),
+            "secret": string("The secret in Key Vault that caused the error."),
         },
     ),
     "ProtocolError": obj(
@@ -182,9 +213,9 @@ SCHEMAS: Mapping[str, Json] = {
     "OipInferRequest": obj(
         inputs=array(schema("OipInput"), minItems=1, maxItems=1),
         optional={
-            "id": string("Returned in the response.", maxLength=1000),
-            "parameters": obj(optional={"binary_data_output": boolean()}),
-            "outputs": array(schema("OipRequestedOutput"), maxItems=1),
+            "id": _string_or_null("Returned in the response.", maxLength=1000),
+            "parameters": _nullable(obj(optional={"binary_data_output": boolean()})),
+            "outputs": _nullable(array(schema("OipRequestedOutput"), maxItems=1)),
         },
     ),
     "OipInput": obj(
@@ -193,22 +224,26 @@ SCHEMAS: Mapping[str, Json] = {
         datatype=string("BYTES: image files. FP32: pixels.", enum=_DATATYPES),
         optional={
             "data": array({}, "Numbers or strings, flat or nested; absent if the bytes follow the JSON."),
-            "parameters": obj(
-                optional={
-                    "content_type": string("base64: the strings of BYTES are base64."),
-                    "binary_data_size": _BYTES_AFTER_JSON,
-                }
+            "parameters": _nullable(
+                obj(
+                    optional={
+                        "content_type": string("base64: the strings of BYTES are base64."),
+                        "binary_data_size": _BYTES_AFTER_JSON,
+                    }
+                )
             ),
         },
     ),
     "OipRequestedOutput": obj(
         name=string("The name of the model's output."),
         optional={
-            "parameters": obj(
-                optional={
-                    "binary_data": boolean(),
-                    "classification": integer("How many of the best classes to return for each row.", minimum=0),
-                }
+            "parameters": _nullable(
+                obj(
+                    optional={
+                        "binary_data": boolean(),
+                        "classification": integer("How many of the best classes to return for each row.", minimum=0),
+                    }
+                )
             )
         },
     ),

@@ -15,14 +15,17 @@ Every error is a problem document ([RFC 9457](https://www.rfc-editor.org/rfc/rfc
   "status": 422,
   "detail": "The image data could not be decoded completely.",
   "remedy": "Upload the file again; it may have been truncated in transit.",
+  "file": "cat.jpg",
+  "index": 0,
   "request_id": "3205e161-bfea-40af-af0d-50c9dec5a00c"
 }
 ```
 
 - `type` is `urn:problem-type:scoring-gateway:` and one of the names below. It is stable: rely on it.
 - `detail` is the cause this time, `remedy` what to do about it, where there is something to do.
-- `request_id` finds the request in the gateway's log.
-- Some types have members of their own, such as the `file` and `index` of the image among several.
+- `request_id` finds the request in the gateway's log; every response has it in the header `X-Request-Id` too.
+- Some types have members of their own, such as the `file` and `index` of the image.
+- With `partial`, each image that cannot be scored has its problem in the place of its labels, without a `request_id`.
 - Where trying again may help, the header `Retry-After` says when, in seconds.
 
 The routes of TensorFlow Serving's REST API and of the Open Inference Protocol respond in the form of these protocols,
@@ -63,6 +66,8 @@ def page() -> str:
 def _section(kind: type[GatewayError]) -> str:
     rows = [("status", str(kind.status)), ("title", kind.title), ("meaning", kind.meaning)]
     rows += [("remedy", kind.remedy)] if kind.remedy else []
+    # Of a cause that has one of its own; it is in the response's remedy.
+    rows += [("remedy", f"{one.__doc__} {one.remedy}") for one in kind.__subclasses__() if "remedy" in vars(one)]
     example = EXAMPLES[kind.slug]
     rows.append(("for example", str(example["detail"])))
     members = ", ".join(f"`{name}`" for name in example if name != "detail")

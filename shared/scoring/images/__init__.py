@@ -1,7 +1,8 @@
 """Image processing: from an uploaded file's bytes to a service's input, an ordinary image file or a float tensor.
 
-``forwardable`` reads only headers, in a few microseconds, and runs on the event loop. ``to_file`` and ``to_tensor``
-decode: call them in a thread. Pillow releases the global interpreter lock while it decodes, resizes and encodes.
+``forwardable`` decodes no pixels, takes some tens of microseconds, and runs on the event loop. ``to_file`` and
+``to_tensor`` decode: call them in a thread. Pillow releases the global interpreter lock while it decodes, resizes and
+encodes.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -64,7 +64,7 @@ class Colours:
         space = _SPACES.get(profile[16:20])
         if space is None or len(profile) > _MAX_PROFILE or icc.distance(profile).is_none:
             return
-        if space == "RGB" and mode in {"RGB", "RGBA", "RGBa", "P", "PA", "YCbCr"}:
+        if space == "RGB" and mode in {"RGB", "RGBX", "RGBA", "RGBa", "P", "PA", "YCbCr"}:
             self._finish_profile = _to_srgb(profile, "RGB")
         elif space == mode:
             self._flatten_profile = _to_srgb(profile, mode)

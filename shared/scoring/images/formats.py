@@ -36,6 +36,37 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _ANY_CODEC = frozenset({b"mif1", b"msf1"})
 _MAX_FTYP = 1024
+_ISO_MEDIA = {
+    b"crx ": "a camera raw file (CR3)",
+    b"qt  ": "a QuickTime video",
+    **dict.fromkeys(
+        (b"isom", b"iso2", b"iso4", b"iso5", b"mp41", b"mp42", b"avc1", b"M4V ", b"3gp4", b"3gp5"), "a video"
+    ),
+}
+
+# Files that people upload in place of a photograph; signatures of text are compared in lower case, after white space.
+_OTHER_SIGNATURES = (
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (b"%PDF", "a PDF document"),
+    (b"\x00\x00\x01\x00", "a Windows icon"),
+    (b"8BPS", "a Photoshop document"),
+    (b"II+\x00", "a BigTIFF image"),
+    (b"MM\x00+", "a BigTIFF image"),
+    (b"IIU\x00", "a camera raw file (RW2)"),
+    (b"FUJIFILMCCD-RAW", "a camera raw file (RAF)"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "an XML document"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+)
+_MAX_SIGNATURE, _WHITE_SPACE = 256, b"\xef\xbb\xbf \t\r\n"
 
 
 def format_of(data: bytes) -> Format:
@@ -53,7 +84,25 @@ def format_of(data: bytes) -> Format:
         return Format.BMP
     if data[4:8] == b"ftyp":
         return _by_brands(data)
-    raise UnsupportedImage("The file does not start with the signature of a supported image format.")
+    raise UnsupportedImage(_unsupported(data))
+
+
+def is_image(data: bytes) -> bool:
+    """Whether the file has the signature of a supported format."""
+    try:
+        format_of(data)
+    except UnsupportedImage:
+        return False
+    return True
+
+
+def _unsupported(data: bytes) -> str:
+    """What an unsupported file is, if it has a well-known signature."""
+    start = data[:_MAX_SIGNATURE].lstrip(_WHITE_SPACE).lower()
+    for signature, kind in _OTHER_SIGNATURES:
+        if data.startswith(signature) or start.startswith(signature):
+            return f"The file is {kind}, which is not supported."
+    return "The file does not start with the signature of a supported image format."
 
 
 def _by_brands(data: bytes) -> Format:
@@ -65,4 +114,7 @@ def _by_brands(data: bytes) -> Format:
         return Format.AVIF
     if brands & (_HEIC_BRANDS | _ANY_CODEC):
         return Format.HEIF
-    raise UnsupportedImage("The file is an ISO media container without a HEIF or AVIF image.")
+    raise UnsupportedImage(
+        f"The file is {_ISO_MEDIA.get(major, 'an ISO media container without a HEIF or AVIF image')},"
+        " which is not supported."
+    )

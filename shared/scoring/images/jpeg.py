@@ -9,6 +9,7 @@ from shared.scoring.images import icc, tiff
 from shared.scoring.images.header import Header
 
 _SOI, _EOI, _SOS, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
+END = bytes([0xFF, _EOI])
 # Start of frame: every decoder supports baseline, extended and progressive with Huffman codes.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _COMMON_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
@@ -47,7 +48,36 @@ def read(data: bytes) -> Header:
     if not fields.frame or not fields.width or not fields.height:
         raise DamagedImage("The JPEG header contains no image size.")
     _check_scans(data, scan, fields)
-    return Header(fields.width, fields.height, _is_plain(fields))
+    return Header(fields.width, fields.height, _is_plain(fields) and _has_end(data, scan))
+
+
+def lacks_end(data: bytes) -> bool:
+    """Whether a sequential JPEG file has no end marker: some cameras do not write it, and some uploads lose it.
+
+    A progressive file without it may lack whole scans, which does not show in its pixels.
+
+    Raises:
+        DamagedImage: as :func:`read`.
+    """
+    fields = _Fields()
+    scan = _walk(data, fields)
+    return fields.frame != _PROGRESSIVE and not _has_end(data, scan)
+
+
+def frame(data: bytes) -> tuple[int, int, bool]:
+    """Width, height, and whether the image is progressive; its scans are not counted.
+
+    Raises:
+        DamagedImage: the file is truncated before its first scan.
+    """
+    fields = _Fields()
+    _walk(data, fields)
+    return fields.width, fields.height, fields.frame == _PROGRESSIVE
+
+
+def _has_end(data: bytes, scan: int) -> bool:
+    # Other data may follow the image; a thumbnail before the scan has an end marker too.
+    return data.endswith(END) or data.rfind(END, scan) >= 0
 
 
 def _is_plain(fields: _Fields) -> bool:

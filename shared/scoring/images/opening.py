@@ -14,6 +14,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from shared.errors import DamagedImage, GatewayError, UnsupportedImage
 from shared.scoring.images import jpeg, png, tiff
+from shared.scoring.images.cost import size
 from shared.scoring.images.formats import Format
 from shared.scoring.images.header import check_pixels
 
@@ -82,6 +83,24 @@ def opened(data: bytes, kind: Format, max_pixels: int) -> Image.Image:
     return image
 
 
+def loaded(image: Image.Image, kind: Format) -> Image.Image:
+    """The image, decoded; errors are the decoder's own.
+
+    Pillow's WebP decoder would copy the pixels once more, while it still holds two canvases of its own.
+    """
+    if kind is not Format.WEBP:
+        image.load()
+        return image
+    frame = image._decoder.get_next()  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    if frame is None:
+        raise EOFError("failed to decode the first frame")
+    del image._decoder  # type: ignore[attr-defined]  # noqa: SLF001
+    mode = image.rawmode  # type: ignore[attr-defined]
+    decoded = Image.frombuffer(mode, image.size, frame[0], "raw", mode, 0, 1)
+    decoded.info = image.info
+    return decoded
+
+
 def orientation(image: Image.Image, kind: Format) -> int:
     """The orientation that is still to be applied to a decoded image: 1 to 8, as in EXIF."""
     exif = image.info.get("exif") if kind in _ORIENTED_BY_EXIF else None
@@ -97,19 +116,9 @@ def _check_header(data: bytes, kind: Format, max_pixels: int) -> None:
         png_header = png.read(data)
         check_pixels(png_header.width, png_header.height, max_pixels)
     elif kind is Format.WEBP:
-        check_pixels(*_webp_canvas(data), max_pixels)
-
-
-def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """Width and height (RFC 9649, sections 2.5 to 2.7): opening already allocates memory for two frames."""
-    chunk = data[12:16]
-    if chunk == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if chunk == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
-    return width & 0x3FFF, height & 0x3FFF
+        check_pixels(*size(data, kind), max_pixels)
+    elif kind is Format.TIFF and (reason := tiff.unsupported(data)):
+        raise UnsupportedImage(reason)
 
 
 def _open_with_pillow(data: bytes, kind: Format, max_pixels: int) -> Image.Image:

@@ -44,6 +44,7 @@ def to_file(data: bytes, how: Preprocessing, max_pixels: int, max_bytes: int) ->
         ImageTooLarge: more than ``max_pixels``; or the JPEG, too, has more than ``max_bytes``.
     """
     image = decode_small(data, how.resize, max_pixels, enlarge=False)
+    image.info.clear()  # Pillow would write the original's comment into a JPEG
     for kind, options in (("PNG", _PNG), ("JPEG", _JPEG)):
         out = io.BytesIO()
         image.save(out, kind, **options)

@@ -1,6 +1,7 @@
 """Reads the header and the chunks of a PNG file (https://www.w3.org/TR/png-3/)."""
 
 import struct
+from collections.abc import Iterator
 
 from shared.errors import DamagedImage
 from shared.scoring.images import icc, tiff
@@ -11,6 +12,7 @@ _CHUNK = struct.Struct(">I4s")
 _ALPHA = frozenset({4, 6})  # colour types: grey or RGB, with an alpha channel
 # 20 MB in chunks of 2 KiB, smaller than those of any common encoder.
 _MAX_CHUNKS = 10_000
+FIRST_CHUNK = 33  # where the first chunk after the header starts
 
 
 def read(data: bytes) -> Header:
@@ -19,7 +21,7 @@ def read(data: bytes) -> Header:
     Raises:
         DamagedImage: it does not start with a header chunk, or has more chunks than any encoder writes.
     """
-    if len(data) < 33:
+    if len(data) < FIRST_CHUNK:
         raise DamagedImage("The PNG file ends within its header.")
     length, name, width, height, depth, colour, *_ = _IHDR.unpack_from(data, 8)
     if name != b"IHDR" or length != 13 or not width or not height:
@@ -29,19 +31,32 @@ def read(data: bytes) -> Header:
     return Header(width, height, complete and plain and depth <= 8 and colour not in _ALPHA)
 
 
-def _walk(data: bytes) -> tuple[bool, bool]:
-    """Whether the file is complete, and whether no chunk changes how its pixels are rendered."""
-    at, plain = 33, True
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk after the header, up to IEND; the end may be after that of a truncated file.
+
+    Raises:
+        DamagedImage: there are more than any encoder writes.
+    """
+    at = FIRST_CHUNK
     for _ in range(_MAX_CHUNKS):
         if at + 12 > len(data):
-            return False, plain
+            return
         length, name = _CHUNK.unpack_from(data, at)
+        end = at + 12 + length
+        yield name, at, end
         if name == b"IEND":
-            return True, plain
-        if name in _IS_PLAIN and plain:
-            plain = _IS_PLAIN[name](data[at + 8 : at + 8 + length])
-        at += 12 + length
+            return
+        at = end
     raise DamagedImage("The PNG file has too many chunks.")
+
+
+def _walk(data: bytes) -> tuple[bool, bool]:
+    """Whether the file is complete, and whether no chunk changes how its pixels are rendered."""
+    name, plain = b"", True
+    for name, start, end in chunks(data):
+        if name in _IS_PLAIN and plain:
+            plain = _IS_PLAIN[name](data[start + 8 : end - 4])
+    return name == b"IEND", plain
 
 
 def _is_upright(exif: bytes) -> bool:

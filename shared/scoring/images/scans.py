@@ -9,14 +9,9 @@ identical: the detail of subsampled components (mostly chroma) is still visible 
 from collections.abc import Iterator, Set
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from shared.scoring.images.segments import Segment, segments
 
 _EOI, _SOS, _SOF2 = 0xD9, 0xDA, 0xC2
-# RST0 to RST7 differ in their last three bits.
-_RESTARTS = 0xD0
-# Cameras and encoders write some dozens. A file is searched in slices, because it may consist mostly of markers.
-_MAX_MARKERS, _SLICE = 10_000, 1 << 20
 # One code (EOBn) encodes a run of at most 2^15 - 1 blocks without detail, in category 14.
 _LARGEST_CATEGORY = 14
 # A Huffman table with a code of four bits for each category: 0000 for 0, and so on (T.81, B.2.4.2).
@@ -31,73 +26,24 @@ class _Component(NamedTuple):
     blocks: int
 
 
-class _Segment(NamedTuple):
-    marker: int
-    start: int
-    end: int
-
-
 def without_detail(data: bytes) -> bytes:
     """A progressive JPEG without the detail scans that are not needed for decoding at an eighth of its size.
 
     Truncated and irregular files are returned unchanged: the decoder reports the damage.
     """
     try:
-        segments = list(_segments(data))
-        frame = next(data[segment.start : segment.end] for segment in segments if segment.marker == _SOF2)
+        found = list(segments(data))
+        frame = next(data[segment.start : segment.end] for segment in found if segment.marker == _SOF2)
         reducible = {component.id: component for component in _reducible(frame)}
     except (IndexError, StopIteration):
         return data
-    if not segments or segments[-1].marker != _EOI or not reducible:
+    if not found or found[-1].marker != _EOI or not reducible:
         return data
     retained = [
-        data[segment.start : segment.end]
-        for segment in segments[:-1]
-        if not _is_detail(data, segment, reducible.keys())
+        data[segment.start : segment.end] for segment in found[:-1] if not _is_detail(data, segment, reducible.keys())
     ]
     replacements = [_empty_detail_scan(component) for component in reducible.values()]
     return b"".join([b"\xff\xd8", *retained, _NO_RESTARTS, _TABLE, *replacements, b"\xff\xd9"])
-
-
-def _segments(data: bytes) -> Iterator[_Segment]:
-    """The segments between the file's first marker and the end of the image; a scan includes its coded data."""
-    markers = _markers(data)
-    at = 2
-    while at + 2 <= len(data):
-        if data[at] != 0xFF:
-            return
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        end = at + 2
-        if marker != _EOI:
-            end += int.from_bytes(data[at + 2 : at + 4])
-            if marker == _SOS:
-                following = int(np.searchsorted(markers, end))
-                end = int(markers[following]) if following < len(markers) else len(data)
-        yield _Segment(marker, at, end)
-        if marker == _EOI:
-            return
-        at = end
-
-
-def _markers(data: bytes) -> npt.NDArray[np.intp]:
-    """The offsets of the markers outside coded data: 0xFF that is not followed by zero or a restart marker's code.
-
-    Raises:
-        IndexError: there are more than any encoder writes.
-    """
-    values, found, count = np.frombuffer(data, np.uint8), [np.empty(0, np.intp)], 0
-    for at in range(0, len(values), _SLICE):
-        part = values[at : at + _SLICE + 1]
-        following = part[1:]
-        marks = (part[:-1] == 0xFF) & (following != 0) & (following != 0xFF) & (following & 0xF8 != _RESTARTS)
-        found.append(np.flatnonzero(marks) + at)
-        count += len(found[-1])
-        if count > _MAX_MARKERS:
-            raise IndexError(f"{count} markers")
-    return np.concatenate(found)
 
 
 def _reducible(frame: bytes) -> Iterator[_Component]:
@@ -111,7 +57,7 @@ def _reducible(frame: bytes) -> Iterator[_Component]:
             yield _Component(name, blocks)
 
 
-def _is_detail(data: bytes, segment: _Segment, reducible: Set[int]) -> bool:
+def _is_detail(data: bytes, segment: Segment, reducible: Set[int]) -> bool:
     """Whether the segment is a detail scan of a reducible component; detail scans have one component."""
     if segment.marker != _SOS or data[segment.start + 4] != 1:
         return False

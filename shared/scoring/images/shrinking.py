@@ -8,12 +8,14 @@ image, plus the decoder's own memory.
 
 import io
 
+import numpy as np
 from PIL import Image, ImageFile, ImageFilter
 
-from shared.scoring.images import geometry, scans
+from shared.errors import DamagedImage
+from shared.scoring.images import geometry, jpeg, scans
 from shared.scoring.images.colours import Colours
 from shared.scoring.images.formats import Format, format_of
-from shared.scoring.images.opening import decoder_errors, opened, orientation
+from shared.scoring.images.opening import decoder_errors, loaded, opened, orientation
 
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,6 +29,9 @@ _TRANSPOSITIONS = {
 # Orientations that exchange left and right, or top and bottom.
 _MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})
 _BAND_ROWS = 64
+_INCOMPLETE = "The image data could not be decoded completely."
+# The level of coefficients that are all zero; of inks, which are inverted, the second.
+_GREY = (128, 127)
 # The largest factor by which a JPEG is reduced while it is decoded: a block becomes a pixel.
 _LARGEST_DRAFT = 8
 # The blur of squares narrower than half a pixel is too small to be corrected.
@@ -44,12 +49,17 @@ def decode_small(data: bytes, short: int, max_pixels: int, *, enlarge: bool, sid
         ImageTooLarge: more than ``max_pixels``.
     """
     kind = format_of(data)
-    with opened(data, kind, max_pixels) as image, decoder_errors("The image data could not be decoded completely."):
-        size = image.size
-        scale = _draft(image, short)
-        if scale == _LARGEST_DRAFT and image.info.get("progressive") and isinstance(image, ImageFile.ImageFile):
-            image.fp = io.BytesIO(scans.without_detail(data))
-        image.load()
+    lacks_end = kind is Format.JPEG and jpeg.lacks_end(data)
+    if lacks_end:
+        data += jpeg.END
+    with opened(data, kind, max_pixels) as encoded, decoder_errors(_INCOMPLETE):
+        size = encoded.size
+        scale = _draft(encoded, short)
+        if scale == _LARGEST_DRAFT and encoded.info.get("progressive") and isinstance(encoded, ImageFile.ImageFile):
+            encoded.fp = io.BytesIO(scans.without_detail(data))
+        image = loaded(encoded, kind)
+        if lacks_end and _ends_grey(image):
+            raise DamagedImage(_INCOMPLETE)
         if scale == 1:
             size = image.size  # for some formats, the true size and rotation are known only after decoding
         exif_orientation = orientation(image, kind)
@@ -74,6 +84,13 @@ def _draft(image: Image.Image, short: int) -> int:
     width = image.width
     drafted = image.draft(None, (smallest, smallest))
     return 1 if drafted is None else round(width / drafted[1][2])
+
+
+def _ends_grey(image: Image.Image) -> bool:
+    """Whether the last block of a JPEG is the grey that its decoder writes where there is no more data."""
+    width, height = image.size
+    block = np.asarray(image.crop(((width - 1) // 8 * 8, (height - 1) // 8 * 8, width, height)))
+    return bool(np.isin(block, _GREY).all())
 
 
 def _flattened(image: Image.Image, scale: int, short: int) -> tuple[Image.Image, int]:

@@ -5,6 +5,9 @@ does no I/O. A new protocol is one module here, chosen in :mod:`shared.gateway`,
 """
 
 from shared.upstream.codecs.interface import (
+    MAX_CLASSES,
+    MAX_RANK,
+    MAX_VALUES,
     Codec,
     EncodedImages,
     FloatTensor,
@@ -17,6 +20,9 @@ from shared.upstream.codecs.interface import (
 )
 
 __all__ = [
+    "MAX_CLASSES",
+    "MAX_RANK",
+    "MAX_VALUES",
     "Codec",
     "EncodedImages",
     "FloatTensor",

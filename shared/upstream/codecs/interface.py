@@ -9,6 +9,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+# A tensor of more dimensions is neither a picture nor a classifier's output.
+MAX_RANK = 8
+# The values in the answer to a request, and the classes of one image: more than any classifier has, and few enough to
+# be ranked, named and written as JSON within some tens of milliseconds.
+MAX_VALUES, MAX_CLASSES = 1_000_000, 32_768
+
+
 @dataclass(frozen=True)
 class Selector:
     """The version and signature of a model; what is None or empty is left to the service and the settings.
@@ -89,7 +96,7 @@ class RequestTemplate(Protocol):
     def room(self, message_bytes: int) -> int:
         """The bytes that a message of that many bytes leaves for an encoded image."""
 
-    def encoded(self, images: Sequence[bytes]) -> bytes:
+    def encoded(self, images: Sequence[bytes | memoryview]) -> bytes:
         """A request of image files, a tensor of shape ``[N]``."""
 
     def floats(self, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:

@@ -14,6 +14,8 @@ from shared.upstream.codecs.interface import Output
 _LEAST_TO_LEARN = 32
 # As many as there are batch sizes; more are a service whose responses are never alike.
 _MAX_LAYOUTS = 64
+# Bytes around the numbers; more would be kept of a response that is like no other.
+_MOST_TO_LEARN = 10_000
 
 
 class Layouts:
@@ -35,8 +37,10 @@ class Layouts:
     def learn(self, response: bytes, parsed: Output) -> None:
         """Remember where the parsed output's numbers are in the response."""
         numbers = parsed.values.astype("<f4").tobytes()
+        if len(numbers) < _LEAST_TO_LEARN or len(response) - len(numbers) > _MOST_TO_LEARN:
+            return
         # If they occur more than once, one occurrence could be something else.
-        if len(numbers) >= _LEAST_TO_LEARN and response.count(numbers) == 1:
+        if response.count(numbers) == 1:
             at = response.index(numbers)
             if len(self._layouts) >= _MAX_LAYOUTS:
                 self._layouts.clear()

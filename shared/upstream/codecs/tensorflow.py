@@ -8,10 +8,10 @@ a test compares the result with what the generated code reads.
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.message import DecodeError, Message
 
 from protos.health_pb2 import HealthCheckResponse
 from protos.serving_pb2 import (
@@ -25,9 +25,20 @@ from protos.serving_pb2 import (
     SignatureDefMap,
 )
 from protos.tensor_pb2 import DT_FLOAT, DT_STRING, TensorProto, TensorShapeProto
-from shared.errors import ServiceAnswerInvalid
+from shared.errors import ServiceAnswerInvalid, ServiceAnswerNotFinite
+from shared.quoting import listed, printable, quoted
 from shared.settings import ServiceSettings
-from shared.upstream.codecs.interface import Output, Rpc, Selector, Signatures, VersionStatus
+from shared.upstream.codecs.bounds import Bounds, parse
+from shared.upstream.codecs.interface import (
+    MAX_CLASSES,
+    MAX_RANK,
+    MAX_VALUES,
+    Output,
+    Rpc,
+    Selector,
+    Signatures,
+    VersionStatus,
+)
 from shared.upstream.codecs.layouts import Layouts
 from shared.upstream.codecs.wire import LENGTH, VARINT, field, tag, varint
 
@@ -46,8 +57,14 @@ _STATUSES = (
     *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
 )
 
-# The size to which a single value may be broadcast: far beyond any classifier, far below what would hurt.
-_MAX_BROADCAST = 1_000_000
+# Bounds of the responses. A real one has some tens of fields, beside the values, which are one (or one each, where
+# they are not packed).
+_OUTPUT = Bounds(size=4 * MAX_VALUES + 100_000, fields=10_000)
+_DESCRIPTION = Bounds(size=256 * 1024, fields=2_000)
+_HEALTH = Bounds(size=1024, fields=10)
+# Versions of a model, and characters of a name in its metadata.
+_MAX_VERSIONS = 100
+_MAX_NAME = 200
 
 
 class TensorFlowCodec:
@@ -72,8 +89,10 @@ class TensorFlowCodec:
             ServiceAnswerInvalid: no such output, another type or shape, or values that are not finite.
         """
         values = self._read(response).values
-        if values.ndim < 2 or values.shape[0] != 1 or values.size == 0:
+        if values.ndim < 2 or values.shape[0] != 1:
             raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
+        if values.size > MAX_CLASSES:
+            raise ServiceAnswerInvalid(f"The output has {values.size} classes; {MAX_CLASSES} are accepted.")
         return values.reshape(-1)
 
     def output(self, response: bytes, rows: int) -> Output:
@@ -83,7 +102,7 @@ class TensorFlowCodec:
             ServiceAnswerInvalid: no such output, another type or number of rows, or values that are not finite.
         """
         found = self._read(response)
-        if found.values.shape[:1] != (rows,) or found.values.size == 0:
+        if found.values.shape[:1] != (rows,):
             raise ServiceAnswerInvalid(f"The output's shape is {list(found.values.shape)}; [{rows}, ...] is needed.")
         return found
 
@@ -93,7 +112,10 @@ class TensorFlowCodec:
 
     def versions(self, response: bytes) -> list[VersionStatus]:
         """The versions in a GetModelStatusResponse."""
-        return [_version(one) for one in _parse(GetModelStatusResponse, response).model_version_status]
+        versions = parse(GetModelStatusResponse, response, _DESCRIPTION).model_version_status
+        if len(versions) > _MAX_VERSIONS:
+            raise ServiceAnswerInvalid(f"The response has {len(versions)} versions; {_MAX_VERSIONS} are accepted.")
+        return [_version(one) for one in versions]
 
     def metadata(self, selector: Selector) -> Rpc:
         """A GetModelMetadataRequest."""
@@ -102,7 +124,7 @@ class TensorFlowCodec:
 
     def signatures(self, response: bytes) -> Signatures:
         """The signatures in a GetModelMetadataResponse."""
-        return _signatures(_parse(GetModelMetadataResponse, response))
+        return _signatures(parse(GetModelMetadataResponse, response, _DESCRIPTION))
 
     def readiness(self) -> Rpc:
         """The health check of gRPC (https://github.com/grpc/grpc/blob/master/doc/health-checking.md)."""
@@ -110,7 +132,10 @@ class TensorFlowCodec:
 
     def reported_status(self, response: bytes) -> str:
         """The status in a HealthCheckResponse, in lower case."""
-        return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(response).status).lower()
+        status = parse(HealthCheckResponse, response, _HEALTH).status
+        if status not in HealthCheckResponse.ServingStatus.values():
+            raise ServiceAnswerInvalid(f"The service reports its health as number {status}, which has no meaning.")
+        return HealthCheckResponse.ServingStatus.Name(status).lower()
 
     def _spec(self, selector: Selector) -> ModelSpec:
         spec = ModelSpec(name=self._service.model)
@@ -126,7 +151,7 @@ class TensorFlowCodec:
             found = _output(response, self._service.output_name)
             self._layouts.learn(response, found)
         if not np.isfinite(found.values).all():
-            raise ServiceAnswerInvalid("The output contains values that are not finite (NaN or infinity).")
+            raise ServiceAnswerNotFinite("The output contains values that are not finite (NaN or infinity).")
         return found
 
 
@@ -143,7 +168,7 @@ class PredictRequests:
         # The numbers that encode lengths grow with it by a few bytes.
         return message_bytes - self._overhead - 32
 
-    def encoded(self, images: Sequence[bytes]) -> bytes:
+    def encoded(self, images: Sequence[bytes | memoryview]) -> bytes:
         """A request of image files: ``DT_STRING`` of shape ``[N]``."""
         parts: list[bytes | memoryview] = [_tensor_head(DT_STRING, (len(images),))]
         for image in images:
@@ -163,9 +188,9 @@ class PredictRequests:
 
 
 def _output(response: bytes, name: str) -> Output:
-    answer = _parse(PredictResponse, response)
+    answer = parse(PredictResponse, response, _OUTPUT)
     if name not in answer.outputs:
-        names = ", ".join(sorted(answer.outputs)) or "none"
+        names = listed(sorted(answer.outputs)) or "none"
         raise ServiceAnswerInvalid(f"The response has no output {name!r}; it has: {names}.")
     values = _floats(answer.outputs[name])
     spec = answer.model_spec
@@ -175,14 +200,19 @@ def _output(response: bytes, name: str) -> Output:
 def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:
     if tensor.dtype != DT_FLOAT:
         raise ServiceAnswerInvalid(f"The output's data type is number {tensor.dtype}; DT_FLOAT (1) is needed.")
+    rank = len(tensor.tensor_shape.dim)
+    if rank > MAX_RANK:
+        raise ServiceAnswerInvalid(f"The output's shape has {rank} dimensions; {MAX_RANK} are accepted.")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_content:
         values = np.frombuffer(tensor.tensor_content[: len(tensor.tensor_content) // 4 * 4], dtype="<f4")
     else:
         values = _float_val(tensor)
     wanted = math.prod(shape) if shape and min(shape) >= 0 else -1
-    if values.size == 1 and 1 < wanted <= _MAX_BROADCAST:
+    if values.size == 1 and 1 < wanted <= MAX_VALUES:
         return np.full(shape, values[0])
+    if not wanted:
+        raise ServiceAnswerInvalid(f"The output is empty: its shape is {list(shape)}.")
     if values.size != wanted:
         raise ServiceAnswerInvalid(f"The output's shape {list(shape)} does not fit its {values.size} values.")
     return values.reshape(shape)
@@ -205,35 +235,36 @@ def _float_val(tensor: TensorProto) -> npt.NDArray[np.float32]:
 _NOT_FLOAT_VAL = tuple(name for name in TensorProto.DESCRIPTOR.fields_by_name if name != "float_val")
 
 
-def _parse[M: Message](kind: type[M], response: bytes) -> M:
-    try:
-        return kind.FromString(response)
-    except DecodeError as error:
-        raise ServiceAnswerInvalid(f"The response is not a {kind.DESCRIPTOR.name}.") from error
-
-
 def _version(one: ModelVersionStatus) -> VersionStatus:
     code = one.status.error_code
     name = _STATUSES[code] if 0 <= code < len(_STATUSES) else "UNKNOWN"
     state = ModelVersionStatus.State.Name(one.state) if one.state in ModelVersionStatus.State.values() else "UNKNOWN"
-    return VersionStatus(one.version, state, name, one.status.error_message)
+    return VersionStatus(one.version, state, name, quoted(one.status.error_message, limit=400))
 
 
 def _signatures(answer: GetModelMetadataResponse) -> Signatures:
     from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - only metadata needs it
 
-    definitions = SignatureDefMap()
     packed = answer.metadata.get(_METADATA_FIELD)
-    try:
-        if packed is None or not packed.Unpack(definitions):
-            raise ServiceAnswerInvalid(f"The response contains no {_METADATA_FIELD!r}.")
-    except DecodeError as error:
-        raise ServiceAnswerInvalid(f"The response's {_METADATA_FIELD!r} is not a SignatureDefMap.") from error
+    if packed is None or packed.type_url.rpartition("/")[2] != SignatureDefMap.DESCRIPTOR.full_name:
+        raise ServiceAnswerInvalid(f"The response contains no {_METADATA_FIELD!r}.")
+    definitions = parse(SignatureDefMap, packed.value, _DESCRIPTION)
     spec, map_ = (
-        MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        _with_printable_texts(
+            MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        )
         for message in (answer.model_spec, definitions)
     )
     return Signatures(spec, map_["signature_def"])
+
+
+def _with_printable_texts(value: Any) -> Any:
+    """A message in JSON form, whose names and texts are fit to be repeated. Its depth is that of the message's type."""
+    if isinstance(value, dict):
+        return {printable(name, _MAX_NAME): _with_printable_texts(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_printable_texts(one) for one in value]
+    return printable(value, _MAX_NAME) if isinstance(value, str) else value
 
 
 @functools.lru_cache(maxsize=64)

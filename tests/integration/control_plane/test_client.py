@@ -321,10 +321,10 @@ def test_a_missing_model_file_is_rejected_with_the_reason(client: DeploymentClie
 def test_a_managed_identity_is_accepted(
     control_files: ControlPlaneFiles, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ("--port", "0", "--signing-key", control_files.folder / "signing.key", "--header", "a-header")
+    arguments = ("--port", "0", "--signing-key", control_files.folder / "signing.key")
+    monkeypatch.setenv("IDENTITY_HEADER", "a-header")
     with ServerProcess("devstack.identity", *arguments, log=tmp_path / "identity.log") as identity:
         monkeypatch.setenv("IDENTITY_ENDPOINT", identity.address)
-        monkeypatch.setenv("IDENTITY_HEADER", "a-header")
         with ManagedIdentityCredential(retry_total=0) as credential:
             assert connect(credential).get_service_by_name("unknown") is None
 

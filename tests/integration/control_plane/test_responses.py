@@ -301,6 +301,21 @@ def test_a_next_page_at_the_same_host_is_requested(script: Script, client: Deplo
     assert script.requests[1].path.lower() == "/next?$skiptoken=%20x"
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_takes_a_token_or_a_private_key_elsewhere(
+    script: Script, other_server: Script, client: DeploymentClient, status: int
+) -> None:
+    redirect = Response({}, status, {"Location": f"{other_server.url}/services/s1"})
+    given = ServerCertificate("-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----")
+
+    script.responses = [Response(SERVICE), redirect]
+    with pytest.raises(errors.GatewayError):
+        client.update_service("s1", certificate=given)
+    script.responses = [redirect]
+    with pytest.raises(errors.InvalidControlPlaneResponse):
+        client.list_services()
+
+
 def test_an_operation_at_another_host_is_not_requested(
     script: Script, other_server: Script, client: DeploymentClient
 ) -> None:

@@ -98,7 +98,11 @@ def test_an_unreachable_vault_is_an_error(connect: Callable[..., KeyVault]) -> N
 def test_an_untrusted_vault_is_an_error(connect: Callable[..., KeyVault], tmp_path: Path) -> None:
     Authority.create().save(tmp_path)
 
-    assert isinstance(failure(connect(ca=tmp_path / "ca.pem")), errors.VaultUnreachable)
+    error = failure(connect(ca=tmp_path / "ca.pem"))
+
+    assert isinstance(error, errors.VaultUntrusted)
+    assert error.slug == "vault-unreachable"
+    assert "KEY_VAULT_CA_FILE" in (error.remedy or "")
 
 
 def test_an_unreachable_or_refusing_identity_endpoint_is_an_error(connect: Callable[..., KeyVault]) -> None:

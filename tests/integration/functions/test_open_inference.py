@@ -19,12 +19,11 @@ from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
 from shared import gateway
 from tests.conftest import ROOT
 from tests.integration.functions.conftest import MODELS
-from tests.support.app import serve
+from tests.support.app import OTHER_PICTURE, serve
 from tests.support.documented_errors import protocol_example
 from tests.support.protocol_client import CLASSES, PICTURE, TENSOR, ProtocolClient, Response, error_message, scores
 
 INFER = "/v2/models/cats/infer"
-OTHER = PICTURE + b"\0"  # bytes after a JPEG's end do not change the image, but the simulated scores
 
 
 def binary(
@@ -114,11 +113,11 @@ async def test_model_metadata_describe_inputs_and_outputs(
 
 
 async def test_binary_images_and_json_scores(endpoints: ProtocolClient) -> None:
-    body, headers = binary(elements(PICTURE, OTHER), shape=(2,))
+    body, headers = binary(elements(PICTURE, OTHER_PICTURE), shape=(2,))
 
     response = await endpoints.post(INFER, body, **headers)
 
-    assert np.array_equal(output(response), await scores(PICTURE, OTHER))
+    assert np.array_equal(output(response), await scores(PICTURE, OTHER_PICTURE))
     assert {name: response.json[name] for name in response.json if name != "outputs"} == {
         "model_name": "cats",
         "model_version": "1",
@@ -180,9 +179,9 @@ async def test_a_batch_larger_than_a_message_is_split(endpoints: ProtocolClient)
 
 
 async def test_images_in_the_shape_n_1_are_accepted(endpoints: ProtocolClient) -> None:
-    body, headers = binary(elements(PICTURE, OTHER), shape=(2, 1))
+    body, headers = binary(elements(PICTURE, OTHER_PICTURE), shape=(2, 1))
 
-    assert np.array_equal(output(await endpoints.post(INFER, body, **headers)), await scores(PICTURE, OTHER))
+    assert np.array_equal(output(await endpoints.post(INFER, body, **headers)), await scores(PICTURE, OTHER_PICTURE))
 
 
 async def test_an_image_is_decoded_for_a_service_that_requires_tensors(endpoints: ProtocolClient) -> None:
@@ -201,12 +200,12 @@ async def test_an_image_in_base64(endpoints: ProtocolClient) -> None:
 
 async def test_classification_returns_the_best_classes_of_each_image(endpoints: ProtocolClient) -> None:
     names = (ROOT / "shared/scoring/label_lists/imagenet.txt").read_text().splitlines()
-    rows = await scores(PICTURE, OTHER)
+    rows = await scores(PICTURE, OTHER_PICTURE)
     expected = [
         [f"{row[index]:f}:{index}:{names[index]}" for index in np.argsort(-row, kind="stable")[:3]] for row in rows
     ]
     requested = {"name": "output_alias", "parameters": {"classification": 3}}
-    body, headers = binary(elements(PICTURE, OTHER), shape=(2,), outputs=[requested])
+    body, headers = binary(elements(PICTURE, OTHER_PICTURE), shape=(2,), outputs=[requested])
 
     [output] = (await endpoints.post(INFER, body, **headers)).json["outputs"]
 

@@ -13,11 +13,10 @@ from devstack.fpga import Model, Service, SimulatedEngine
 from devstack.fpga.faults import Faults
 from shared import gateway
 from tests.integration.functions.conftest import MODELS
-from tests.support.app import serve
+from tests.support.app import OTHER_PICTURE, serve
 from tests.support.protocol_client import CLASSES, PICTURE, TENSOR, ProtocolClient, error_message, scores
 
 PREDICT = "/v1/models/cats:predict"
-OTHER = PICTURE + b"\0"  # bytes after a JPEG's end do not change the image, but the simulated scores
 COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.compress,
     "gzip": gzip.compress,
@@ -71,12 +70,12 @@ async def test_metadata_are_those_of_the_service(endpoints: ProtocolClient) -> N
 @pytest.mark.parametrize(
     ("body", "form"),
     [
-        ({"instances": [b64(PICTURE), b64(OTHER)]}, "predictions"),
-        ({"instances": [{"images": b64(PICTURE)}, {"images": b64(OTHER)}]}, "predictions"),
-        ({"inputs": [b64(PICTURE), b64(OTHER)]}, "outputs"),
-        ({"inputs": {"images": [b64(PICTURE), b64(OTHER)]}}, "outputs"),
-        ({"inputs": {"images": [b64(PICTURE), b64(OTHER)], "unknown": [1]}}, "outputs"),
-        ({"signature_name": "encoded_images", "instances": [b64(PICTURE), b64(OTHER)]}, "predictions"),
+        ({"instances": [b64(PICTURE), b64(OTHER_PICTURE)]}, "predictions"),
+        ({"instances": [{"images": b64(PICTURE)}, {"images": b64(OTHER_PICTURE)}]}, "predictions"),
+        ({"inputs": [b64(PICTURE), b64(OTHER_PICTURE)]}, "outputs"),
+        ({"inputs": {"images": [b64(PICTURE), b64(OTHER_PICTURE)]}}, "outputs"),
+        ({"inputs": {"images": [b64(PICTURE), b64(OTHER_PICTURE)], "unknown": [1]}}, "outputs"),
+        ({"signature_name": "encoded_images", "instances": [b64(PICTURE), b64(OTHER_PICTURE)]}, "predictions"),
     ],
 )
 async def test_images_in_row_and_column_format(endpoints: ProtocolClient, body: dict[str, Any], form: str) -> None:
@@ -84,7 +83,7 @@ async def test_images_in_row_and_column_format(endpoints: ProtocolClient, body: 
 
     assert response.status == 200
     assert list(response.json) == [form]
-    assert np.array_equal(np.array(response.json[form], np.float32), await scores(PICTURE, OTHER))
+    assert np.array_equal(np.array(response.json[form], np.float32), await scores(PICTURE, OTHER_PICTURE))
     assert response.headers["server-timing"].startswith("decode;dur=")
 
 
@@ -117,7 +116,7 @@ async def test_outputs_of_any_rank_are_returned_unchanged(monkeypatch: pytest.Mo
     service = Service(Model("features", 1, engine.output_shape), engine)
     serve(await service.start(), monkeypatch, **MODELS)
     try:
-        response = await ProtocolClient(service).post(PREDICT, {"instances": [b64(PICTURE), b64(OTHER)]})
+        response = await ProtocolClient(service).post(PREDICT, {"instances": [b64(PICTURE), b64(OTHER_PICTURE)]})
     finally:
         await gateway.forget()
         await service.stop(0)

@@ -4,7 +4,6 @@ import base64
 import gzip
 import io
 import math
-import zlib
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ import pytest
 from PIL import Image
 
 from devstack.fpga.faults import Faults
-from functions.protocols.endpoint import BODY_LIMIT
 from functions.protocols.tensorflow_json import parse_predict
 from shared.upstream.codecs import FloatTensor
+from tests.integration.functions.test_open_inference import binary
 from tests.support.documented_errors import protocol_example
-from tests.support.protocol_client import PICTURE, TENSOR, ProtocolClient, error_message
+from tests.support.protocol_client import PICTURE, TENSOR, ProtocolClient, Response, error_message
 
 PREDICT = "/v1/models/cats:predict"
 GOOD = {"b64": base64.b64encode(PICTURE).decode()}
@@ -28,7 +27,8 @@ TEXT = {"b64": base64.b64encode(b"hello").decode()}
     [
         (b"{", "not JSON"),
         (b"\xff\xfe", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 60_000, "not JSON"),
+        (b"[" * 100_000, "more than 50000 values"),
         ([], "not an object"),
         ({}, "either 'instances' (rows) or 'inputs' (columns)"),
         ({"instances": [1], "inputs": [1]}, "either 'instances' (rows) or 'inputs' (columns)"),
@@ -62,7 +62,7 @@ TEXT = {"b64": base64.b64encode(b"hello").decode()}
         ({"instances": [[]]}, "is empty: its shape is [1,0]"),
         ({"inputs": []}, "is empty"),
         ({"inputs": 1.0}, "has 0 dimensions"),
-        ({"inputs": [[[[[[[[[1.0]]]]]]]]]}, "has 9 dimensions"),
+        ({"inputs": [[[[[[[[[1.0]]]]]]]]]}, "nested more than 8 deep"),
     ],
 )
 async def test_an_invalid_body_is_rejected(endpoints: ProtocolClient, body: Any, message: str) -> None:
@@ -73,7 +73,7 @@ async def test_an_invalid_body_is_rejected(endpoints: ProtocolClient, body: Any,
     ("slug", "path", "body", "headers"),
     [
         ("unsupported-content-encoding", PREDICT, b"{}", {"Content_Encoding": "br"}),
-        ("body-too-large", PREDICT, zlib.compress(bytes(BODY_LIMIT + 1), 1), {"Content_Encoding": "deflate"}),
+        ("body-too-large", PREDICT, gzip.compress(bytes(2_000_000)), {"Content_Encoding": "gzip"}),
         ("invalid-tensor", PREDICT, {}, {}),
         ("unknown-version", "/v1/models/cats/versions/9:predict", {"instances": [GOOD]}, {}),
     ],
@@ -109,8 +109,8 @@ async def test_a_truncated_image_is_a_client_error(endpoints: ProtocolClient, mo
 @pytest.mark.parametrize(
     ("instances", "message"),
     [
-        ([GOOD] * 17, "17 images; 16 are allowed"),
-        ([[1.0]] * 17, "17 images; 16 are allowed"),
+        ([GOOD] * 17, "more than 16 images"),
+        ([[1.0]] * 17, "more than 16 images"),
         ([GOOD], "bytes; "),
         (TENSOR[:1].tolist(), "larger than the messages"),
     ],
@@ -145,19 +145,35 @@ async def test_an_invalid_content_encoding_is_rejected(endpoints: ProtocolClient
         ("GET", "/v1/models"),
         ("GET", "/v1/models/cats/versions/one"),
         ("GET", "/v1/models/cats/else"),
-        ("GET", "/v1/models/cats:predict"),
-        ("HEAD", "/v1/models/cats:predict"),
-        ("PUT", "/v1/models/cats:predict"),
-        ("DELETE", "/v1/models/cats"),
-        ("POST", "/v1/models/cats"),
         ("POST", "/v1/models/cats:explain"),
         ("POST", "/v1/models/cats:predict/more"),
     ],
 )
-async def test_unknown_paths_and_methods_are_rejected(endpoints: ProtocolClient, method: str, path: str) -> None:
+async def test_unknown_paths_are_rejected(endpoints: ProtocolClient, method: str, path: str) -> None:
     message = error_message(await endpoints.call(method, path, b"{}"), 400)
 
-    assert message.rstrip("/") == f"Malformed request: {method} {path}"
+    malformed, _, hint = message.partition("; ")
+    assert malformed.rstrip("/") == f"Malformed request: {method} {path}"
+    assert hint == "GET /api/services lists the services."
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/models/cats:predict", "POST"),
+        ("HEAD", "/v1/models/cats:predict", "POST"),
+        ("PUT", "/v1/models/cats:predict", "POST"),
+        ("DELETE", "/v1/models/cats", "GET, HEAD"),
+        ("POST", "/v1/models/cats", "GET, HEAD"),
+    ],
+)
+async def test_a_method_that_a_path_does_not_have_is_rejected(
+    endpoints: ProtocolClient, method: str, path: str, allowed: str
+) -> None:
+    response = await endpoints.call(method, path, b"{}")
+
+    assert error_message(response, 405) == f"{path} takes {allowed.replace(', ', ' or ')}, not {method}."
+    assert response.headers["allow"] == allowed
 
 
 async def test_the_other_methods_of_the_protocol_are_not_offered(endpoints: ProtocolClient) -> None:
@@ -209,9 +225,31 @@ async def test_the_error_names_an_invalid_setting(endpoints: ProtocolClient, mon
     assert "SERVICE__CATS__PORT" in error_message(await endpoints.get("/v1/models/cats"), 500)
 
 
+@pytest.mark.parametrize(("value", "status"), [(np.nan, 400), (np.inf, 400), (-np.inf, 400), (0.5, 502)])
+async def test_values_that_are_not_finite_are_the_clients_error(
+    endpoints: ProtocolClient, value: float, status: int
+) -> None:
+    """Where the output is not finite either: a model may have a use for them."""
+    tensor = TENSOR[:1].copy()
+    tensor[0, 3, 4, 1] = value
+    body, headers = binary(tensor.tobytes(), shape=tensor.shape, datatype="FP32")
+
+    async def answers() -> list[Response]:
+        return [
+            await endpoints.post("/v1/models/pixels:predict", {"instances": tensor.tolist()}),
+            await endpoints.post("/v2/models/pixels/infer", body, **headers),
+        ]
+
+    assert [answer.status for answer in await answers()] == [200, 200]
+    endpoints.service.set_faults(Faults(answer="nan"))
+    for answer in await answers():
+        message = error_message(answer, status)
+        assert ("Input 'images' contains NaN or infinity" in message) is (status == 400)
+
+
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
 def test_nan_and_infinity_are_parsed(token: str) -> None:
-    tensor = parse_predict(f'{{"instances": [[1, {token}]]}}'.encode(), "images").tensor
+    tensor = parse_predict(f'{{"instances": [[1, {token}]]}}'.encode(), "images", 16).tensor
 
     assert isinstance(tensor, FloatTensor)
     values = np.frombuffer(tensor.content, "<f4")

@@ -4,8 +4,11 @@ import asyncio
 import datetime as dt
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
@@ -17,6 +20,7 @@ from devstack.fpga.faults import Faults
 from functions.http.problems import respond
 from shared import gateway
 from shared.errors import Misconfigured, SecretMissing
+from shared.gateway import SHARED_SECONDS
 from tests.support.app import PICTURE, App, score, until
 from tests.support.devstack.processes import unused_port, wait_until_async
 from tests.support.documented_errors import matches_example
@@ -42,17 +46,53 @@ def served(app: App, service: Service, issued: Issued) -> Service:
 async def test_a_stopped_service_is_unreachable(app: App) -> None:
     app.configure(SERVICE__CATS__PORT=str(unused_port()))
 
-    response = await app.score(Request_Timeout_Ms="300")
+    response = await app.score(Request_Timeout_Ms="1500")
 
     assert response.status == 503
     assert matches_example("service-unreachable", response.json)
     assert response.headers["retry-after"] == "1"
 
 
-async def test_an_unresolvable_service_is_unreachable(app: App) -> None:
+async def test_a_name_that_does_not_resolve_is_an_error(app: App) -> None:
     app.configure(SERVICE__CATS__ADDRESS="unknown.invalid")
 
-    assert (await app.score(Request_Timeout_Ms="500")).problem in {"service-unreachable", "deadline-exceeded"}
+    response = await app.score()
+
+    assert (response.status, response.headers["retry-after"]) == (503, "1")
+    assert matches_example("service-name-unresolved", response.json)
+
+
+async def test_a_proxy_that_refuses_is_an_error(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        response = await app.score()
+
+    assert response.status == 503
+    assert matches_example("proxy-refused", response.json)
+
+
+async def test_a_server_without_http2_is_an_error(app: App, issued: Issued, tmp_path: Path) -> None:
+    (tmp_path / "chain.pem").write_bytes(issued.chain)
+    (tmp_path / "leaf.key").write_bytes(issued.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain.pem", tmp_path / "leaf.key")
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    app.vault.set("cats-pins", app.authority.pem.decode())
+    async with await asyncio.start_server(read, "127.0.0.1", 0, ssl=context) as server:
+        app.configure(SERVICE__CATS__PORT=str(server.sockets[0].getsockname()[1]), SERVICE__CATS__ADDRESS="127.0.0.1")
+        response = await app.score()
+
+    assert response.status == 502
+    assert matches_example("service-without-http2", response.json)
 
 
 async def test_a_slow_service_exceeds_its_deadline(app: App, served: Service) -> None:
@@ -105,8 +145,11 @@ async def test_requests_succeed_within_a_second_after_an_outage(app: App, served
     async def scored() -> bool:
         return (await app.score()).status == 200
 
+    async def ready() -> bool:
+        return (await app.ready()).status == 200
+
     await until(scored, 1)
-    assert (await app.ready()).status == 200
+    await until(ready, SHARED_SECONDS + 1)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +173,28 @@ async def test_a_failed_handshake_is_an_error(
 
     assert response.status == 502
     assert matches_example(slug, response.json)
+
+
+@pytest.mark.usefixtures("served")
+async def test_withdrawn_trust_is_in_the_responses_and_in_the_health(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service still answers over the connection that is open."""
+    app.configure(CREDENTIALS_REFRESH_SECONDS="1", SERVICE__CATS__ADDRESS="127.0.0.1")
+    assert (await app.score()).status == 200
+    app.vault.set("cats-pins", Authority.create().pem.decode())
+
+    async def refused() -> bool:
+        return (await app.score()).problem == "service-untrusted"
+
+    await until(refused, 3)
+    response, health = await app.score(), await app.health()
+
+    assert "Trust was withdrawn from" in response.json["detail"]
+    cats = health.json["services"]["cats"]
+    assert health.status == 503
+    assert "Trust was withdrawn from" in cats["problem"]["detail"]
+    assert "trust was withdrawn from" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -157,13 +222,13 @@ async def test_an_invalid_response_of_the_service_is_an_error(
     [
         ("INTERNAL", 502, "service-failed"),
         ("RESOURCE_EXHAUSTED", 503, "service-busy"),
-        ("PERMISSION_DENIED", 502, "keys-refused"),
+        ("UNAUTHENTICATED", 502, "keys-refused"),
     ],
 )
 async def test_an_error_status_of_the_service_is_an_error(
     app: App, served: Service, code: str, status: int, slug: str
 ) -> None:
-    served.set_faults(Faults(fail_next=1, fail_with=code))
+    served.set_faults(Faults(fail_next=9, fail_with=code))
 
     response = await app.score()
 
@@ -237,12 +302,26 @@ async def test_an_unknown_model_is_rejected(app: App) -> None:
 async def test_a_message_larger_than_the_services_limit_is_rejected(
     app: App, start: StartService, issued: Issued
 ) -> None:
-    app.serve(await start(endpoint=Endpoint(message_limit=1000)), issued)
+    app.serve(await start(endpoint=Endpoint(message_limit=500)), issued)
 
-    response = await app.score(PICTURE + bytes(2000))
+    response = await app.score()
 
     assert response.status == 413
     assert matches_example("message-too-large", response.json)
+
+
+@pytest.mark.usefixtures("served")
+async def test_a_body_for_which_there_is_no_memory_now_is_refused(app: App) -> None:
+    app.configure(IMAGE_MEMORY_BYTES="16000000")
+    body = PICTURE + bytes(2_000_000)
+
+    with gateway.gateway().memory.body(1_000_000):
+        response = await app.score(body)
+
+    assert response.status == 503
+    assert matches_example("gateway-busy", response.json)
+    assert response.headers["retry-after"] == "1"
+    assert (await app.score(body)).status == 200
 
 
 # --- Key Vault and the identity --------------------------------------------------------------------
@@ -293,6 +372,16 @@ async def test_unreadable_credentials_are_an_error(
 
     assert response.status == 503
     assert matches_example(slug, response.json)
+
+
+async def test_keys_that_cannot_be_sent_are_an_error_without_their_content(app: App) -> None:
+    app.vault.set("cats-primary-key", "a\tkey")
+    app.vault.set("cats-secondary-key", "another\u00e9")
+
+    response = await app.score()
+
+    assert response.status == 503
+    assert matches_example("invalid-key", response.json)
 
 
 async def test_an_invalid_pin_is_an_error(app: App) -> None:
@@ -361,6 +450,9 @@ async def test_an_internal_error_is_a_problem_document() -> None:
     async def work() -> func.HttpResponse:
         raise KeyError("something")
 
-    response = await respond("an-id", work, name="score")
+    invocation: Any = SimpleNamespace(invocation_id="an-id")
+    request = func.HttpRequest("POST", "http://localhost/api/score", body=b"")
+
+    response = await respond(request, invocation, work, name="score")
 
     assert matches_example("internal-error", json.loads(response.get_body()))

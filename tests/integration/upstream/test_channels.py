@@ -94,24 +94,58 @@ async def test_new_pins_get_a_new_channel_and_the_old_one_is_drained(
     assert (await predict(slot, both)) == await slow
 
 
-async def test_the_old_channel_is_used_if_the_new_pins_fail(
-    service: Service, slot: ChannelSlot, issued: Issued
+async def test_the_old_channel_is_used_if_that_with_an_added_pin_does_not_connect(
+    service: Service, slot: ChannelSlot, issued: Issued, authority: Authority
 ) -> None:
     await predict(slot, pins(issued))
-    wrong = pins(Authority.create().issue())
+    third = authority.issue()
+    service.set_certificate(KeyPair(third.chain, third.key))
+    added = pins(issued, authority.issue())
 
-    assert not await slot.renew(wrong)
-    assert await predict(slot, wrong)
+    assert not await slot.renew(added)
+    assert await predict(slot, added)
 
     assert len({seen.peer for seen in service.recorder.calls}) == 1
 
 
+async def test_a_removed_pin_is_not_trusted_any_more(
+    service: Service, slot: ChannelSlot, issued: Issued, authority: Authority
+) -> None:
+    """Of whoever has its stolen key: neither the open connection nor a new one gets the gateway's key."""
+    await predict(slot, pins(issued))
+    service.set_faults(Faults(delay_ms=300))
+    in_progress = asyncio.create_task(predict(slot, pins(issued)))
+    await wait_until_async(lambda: len(service.recorder.calls) == 2, "the second call has arrived")
+
+    remaining = pins(authority.issue())
+    for _ in range(2):
+        with pytest.raises(AioRpcError) as caught:
+            await predict(slot, remaining)
+        assert caught.value.code() is StatusCode.UNAVAILABLE
+
+    assert len(service.recorder.calls) == 2
+    assert await in_progress
+    assert slot.withdrawn == pins(issued).fingerprints
+
+
+async def test_a_removed_pin_costs_no_request_if_the_service_presents_another(
+    service: Service, slot: ChannelSlot, issued: Issued, authority: Authority
+) -> None:
+    other = authority.issue()
+    service.set_certificate(KeyPair(other.chain, other.key))
+    await predict(slot, pins(issued, other))
+
+    assert await asyncio.gather(*(predict(slot, pins(other)) for _ in range(20)))
+
+    assert len({seen.peer for seen in service.recorder.calls}) == 2
+
+
 async def test_the_latest_of_two_replacements_is_used(slot: ChannelSlot, issued: Issued, authority: Authority) -> None:
     await predict(slot, pins(issued))
-    outdated, newest = pins(Authority.create().issue()), pins(issued, authority.issue())
+    outdated, newest = pins(issued, Authority.create().issue()), pins(issued, authority.issue(), authority.issue())
     both = asyncio.gather(slot.renew(outdated), slot.renew(newest))
 
-    assert list(await both) == [False, True]
+    assert (await both)[1]
     assert slot.has(newest)
 
 

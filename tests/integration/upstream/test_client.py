@@ -16,7 +16,7 @@ from devstack.fpga import KeyPair, Keys, Service
 from devstack.fpga.faults import Faults
 from protos.serving_pb2 import PredictResponse
 from shared import errors
-from shared.credentials.cache import CredentialCache, Credentials
+from shared.credentials.cache import OVERDUE, CredentialCache, Credentials
 from shared.credentials.pins import read_pins
 from shared.settings import ServiceSettings, Tls
 from shared.telemetry import RequestContext
@@ -30,6 +30,7 @@ from tests.support.devstack.processes import ServerProcess, wait_until_async
 from tests.support.inference_service import KEYS, StartService
 
 SETTINGS = ServiceSettings("cats", "localhost")
+REFRESH = 1000.0
 REQUEST = TensorFlowCodec(SETTINGS).requests(Selector()).encoded([b"\xff\xd8\xff an image"])
 
 
@@ -41,7 +42,7 @@ class FakeVault:
         self.pins = pins
         self.reads = 0
         self.now = 100.0
-        self.cache = CredentialCache(self.read, refresh_seconds=1000, clock=lambda: self.now)
+        self.cache = CredentialCache(self.read, refresh_seconds=REFRESH, clock=lambda: self.now)
 
     async def read(self) -> Credentials:
         self.reads += 1
@@ -198,6 +199,37 @@ async def test_after_a_change_of_the_certificate_the_pins_are_read_again(
 
     assert vault.reads == 2
     assert len({seen.peer for seen in service.recorder.calls}) == 2
+
+
+async def test_a_removed_pin_is_withdrawn_within_the_refresh_interval(
+    service: Service, connect: Connect, vault: FakeVault
+) -> None:
+    """The old endpoint still answers, and its connection is open."""
+    client = connect(service.port, address="127.0.0.1")
+    await predict(client)
+    vault.pins, vault.now = Authority.create().pem, vault.now + REFRESH
+    await predict(client)  # starts the refresh in the background
+    await wait_until_async(lambda: repr(vault.cache) == "<CredentialCache fresh>", "the pins are read again")
+    before = len(service.recorder.calls)
+
+    with pytest.raises(errors.ServiceUntrusted, match=r"Trust was withdrawn from [0-9a-f]{16}: it is no longer pinned"):
+        await predict(client)
+    with pytest.raises(errors.ServiceUntrusted, match="Trust was withdrawn"):  # as the health routes ask
+        await upstream_of(client).reported_status(context())
+
+    assert len(service.recorder.calls) == before
+
+
+async def test_an_idle_instance_reads_its_credentials_before_the_first_request(
+    service: Service, client: ServiceClient, vault: FakeVault
+) -> None:
+    await predict(client)
+    vault.pins, vault.now = Authority.create().pem, vault.now + OVERDUE * REFRESH
+
+    with pytest.raises(errors.ServiceUntrusted):
+        await predict(client)
+
+    assert keys_seen(service) == ["primary"]
 
 
 @pytest.mark.parametrize("certificate", ["the same", "another"])

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from devstack import announcement, stack
+from devstack.state import State
 from tests.support.devstack.processes import ROOT, TIMEOUT_SECONDS, running_processes, wait_until
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -117,14 +118,16 @@ class StackProcess:
     @cached_property
     def settings(self) -> Mapping[str, str]:
         """The app settings of a gateway with this stack, once it serves."""
-        used = stack.environment(announcement.find(self.folder), self.folder / "state" / "ca.pem")
+        used = stack.environment(announcement.find(self.folder), State(self.folder / "state"))
         return {**stack.settings(), **used}
 
     def exports(self) -> dict[str, str]:
-        """The environment variables that it printed for another terminal."""
-        lines = (line.strip() for line in self.out.splitlines())
-        pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
-        return {name: value.strip("'") for name, value in pairs}
+        """The environment variables that it printed for another terminal, as a shell in its folder sets them."""
+        lines = [line.strip() for line in self.out.splitlines() if line.startswith("  export ")]
+        script = "\n".join([*lines, "env -0"])
+        shell = subprocess.run(["/bin/sh", "-c", script], env={}, cwd=ROOT, capture_output=True, text=True, check=True)
+        pairs = (each.split("=", 1) for each in shell.stdout.split("\0") if each)
+        return {name: value for name, value in pairs if f"export {name}=" in script}
 
 
 def stack_start_error(folder: Path, *arguments: str, **options: Any) -> str:

@@ -29,6 +29,11 @@ CALL = """async ([address, key, base64]) => {
     }
 }"""
 
+# As a form of that page does it: the browser sends it without asking the server before.
+POST = """async ([address, body]) => {
+    await fetch(address, { method: "POST", mode: "no-cors", headers: { "Content-Type": "text/plain" }, body });
+}"""
+
 type Call = Callable[[str, str, str], Awaitable[dict[str, Any]]]
 
 
@@ -53,9 +58,20 @@ async def call(browser: Browser, app_port: int) -> AsyncIterator[Call]:
         await context.close()
 
 
-async def test_any_origin_can_call_if_the_settings_allow_all(call: Call, stack: StackProcess) -> None:
-    response = await call("localhost", stack.url, "any")
-    assert (response["status"], '"espresso"' in response["body"]) == (200, True)
+async def test_another_origin_cannot_read_a_response_of_the_local_stack(call: Call, stack: StackProcess) -> None:
+    """Its settings allow only its own page."""
+    assert await call("localhost", stack.url, "any") == {"error": "TypeError"}
+
+
+@pytest.mark.usefixtures("call")  # which serves the app
+async def test_another_origin_cannot_start_a_rotation(browser: Browser, app_port: int, stack: StackProcess) -> None:
+    """Such a request needs no preflight, and its response need not be read."""
+    page = await browser.new_page()
+    await page.goto(f"http://localhost:{app_port}/")
+    async with page.expect_response("**/api/rotation") as received:
+        await page.evaluate(POST, [f"{stack.url}/api/rotation", '{"rotate_keys": true}'])
+    assert (await received.value).status == 403
+    await page.close()
 
 
 async def test_an_allowed_origin_can_call_with_a_key(call: Call, keyed_gateway: KeyedGateway) -> None:
@@ -74,7 +90,7 @@ async def test_another_origin_cannot_read_the_response(call: Call, keyed_gateway
     assert await call("localhost", keyed_gateway.url, keyed_gateway.key) == {"error": "TypeError"}
 
 
-async def test_another_origin_can_read_server_timing(call: Call, stack: StackProcess) -> None:
+async def test_an_allowed_origin_can_read_server_timing(call: Call, keyed_gateway: KeyedGateway) -> None:
     # The hosts set no Access-Control-Expose-Headers, but return that of the function.
-    response = await call("localhost", stack.url, "any")
+    response = await call("127.0.0.1", keyed_gateway.url, keyed_gateway.key)
     assert "total;dur=" in (response["timing"] or "")

@@ -101,6 +101,8 @@ async def test_a_phone_can_take_a_photograph(open_tab: OpenTab) -> None:
     await opened.set_files(photo("coffee"))
 
     assert await tab.until_scored("coffee.png") == "espresso"
+    fit = await tab.card("coffee.png").locator("img").evaluate("image => getComputedStyle(image).objectFit")
+    assert fit == "contain", "the whole picture is shown"
 
 
 async def test_without_a_touch_screen_there_is_no_camera_button(open_tab: OpenTab) -> None:

@@ -19,6 +19,7 @@ from devstack.authority import Authority
 from devstack.stack import Addresses
 from devstack.state import CERTIFICATE, PINS
 from shared.rotation import validate
+from shared.rotation.presented import names
 from tests.support.devstack.control_plane import predict
 from tests.support.devstack.processes import TIMEOUT_SECONDS, wait_until
 from tests.support.devstack.running_services import RunningServices, error_line, run_certificate
@@ -98,7 +99,7 @@ def test_new_stores_a_certificate_in_key_vault_and_changes_nothing_else(stack: R
     made = validate.parse(stack.secret(CERTIFICATE))
     assert made.fingerprint != served
     made.leaf.verify_directly_issued_by(Authority.load(stack.state).certificate)
-    assert sorted(validate.names(made.leaf)) == ["127.0.0.1", "example.org"]
+    assert sorted(names(made.leaf)) == ["127.0.0.1", "example.org"]
     assert (stack.served, stack.pinned) == (served, pinned)
     lines = result.out.splitlines()
     assert lines[0].startswith(f"Key Vault's imagenet-certificate is {made.fingerprint[:16]} now, valid until 20")

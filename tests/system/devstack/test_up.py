@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack import announcement, stack
+from devstack import announcement
 from devstack.announcement import NoStack
 from devstack.authority import Authority
 from devstack.control import ControlStore
@@ -83,9 +83,21 @@ def test_the_logs_show_the_requests_and_no_secret(served: StackProcess) -> None:
     assert "GET /secrets/imagenet-pins/ 200" in texts["vault.log"]
     assert "/services 200" in texts["control.log"]
     (service,) = json.loads((state / "control" / "services" / "control.json").read_text())["services"]
-    secrets = [service["primary_key"], service["secondary_key"], stack.settings()["IDENTITY_HEADER"]]
+    secrets = [service["primary_key"], service["secondary_key"], (state / "identity.key").read_text()]
     secrets += json.loads((served.folder / "host-keys.json").read_text())["functions"].values()
     assert not [secret for secret in secrets for text in (*texts.values(), served.err) if secret in text]
+
+
+def test_the_identity_key_is_handed_over_by_the_environment_and_by_a_private_file(served: StackProcess) -> None:
+    key = served.folder / "state" / "identity.key"
+    identity = served.addresses()["Managed identity"]
+    query = {"api-version": "2019-08-01", "resource": "https://vault.azure.net"}
+
+    assert key.stat().st_mode & 0o077 == 0
+    assert httpx.get(identity, params=query, headers={"X-IDENTITY-HEADER": key.read_text()}).status_code == 200
+    for guess in ("", "local-development"):
+        assert httpx.get(identity, params=query, headers={"X-IDENTITY-HEADER": guess}).status_code == 401
+    assert not [command for command in served.processes.values() if key.read_text() in command]
 
 
 def test_once_scores_and_ends_in_a_hostile_environment(tmp_path: Path) -> None:
@@ -111,6 +123,7 @@ def test_secrets_survive_a_restart_and_a_separate_host_scores_with_the_renewed_c
     folder = tmp_path / "stack"
     with StackProcess(folder, "--services-only", *SIMULATED) as first:
         RunningServices(first.until_serving()).vault.set("mine", "kept")
+        identity_key = (folder / "state" / "identity.key").read_text()
         assert first.signal(signal.SIGTERM).wait_for_end() == 0
 
     expired = Authority.load(folder / "state").issue(valid_for=dt.timedelta(days=-1))
@@ -120,6 +133,7 @@ def test_secrets_survive_a_restart_and_a_separate_host_scores_with_the_renewed_c
 
     with StackProcess(folder, "--services-only", *SIMULATED) as second:
         assert RunningServices(second.until_serving()).vault.get("mine") == "kept"
+        assert identity_key not in {"", (folder / "state" / "identity.key").read_text()}
         # As in the printed instructions.
         assert "func start" in second.out
         assert ".venv/bin/python -m devstack.host" in second.out

@@ -12,9 +12,13 @@ from functions.http.problems import problem_response
 from shared.errors import ServiceBusy
 
 KEY = "the-function-key"
+# Read without a key, as in Azure.
+_ANONYMOUS = "/api/openapi.json"
 
 # Hop-by-hop, never to be forwarded (RFC 9110, section 7.6.1), and those that the proxy writes itself.
 _NOT_FORWARDED = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "date", "server"}
+# Instead of the client's: httpx decompresses a response, whose header would still be forwarded.
+_NOT_COMPRESSED = {"accept-encoding": "identity"}
 
 
 @dataclass
@@ -93,14 +97,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif self.proxy.empty_status is not None:
             self._respond(self.proxy.empty_status, {}, b"")
-        elif self.headers.get("x-functions-key") != KEY:
+        elif self.headers.get("x-functions-key") != KEY and self.path != _ANONYMOUS:
             self._respond(401, {}, b"")
         elif self.proxy.busy:
             self.proxy.busy -= 1
             refusal = problem_response(ServiceBusy("The service is busy.", retry_after=1), "a-request")
             self._respond(refusal.status_code, dict(refusal.headers), refusal.get_body())
         else:
-            response = self.client.request(self.command, self.path, content=body, headers=_forwarded(self.headers))
+            headers = {**_forwarded(self.headers), **_NOT_COMPRESSED}
+            response = self.client.request(self.command, self.path, content=body, headers=headers)
             self._respond(response.status_code, _forwarded(response.headers), response.content)
 
     def _respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -115,4 +120,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _forwarded(headers: object) -> dict[str, str]:
     pairs = dict(headers.items())  # type: ignore[attr-defined]  # email's and httpx's headers share no type but this
-    return {name: value for name, value in pairs.items() if name.lower() not in _NOT_FORWARDED}
+    return {name.lower(): value for name, value in pairs.items() if name.lower() not in _NOT_FORWARDED}

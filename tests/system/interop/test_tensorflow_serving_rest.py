@@ -82,8 +82,8 @@ def test_the_content_type_is_ignored(client: httpx.Client) -> None:
     [
         ("GET", "/v1", 400),
         ("GET", "/v1/", 400),
-        ("GET", "/v1/models/imagenet:predict", 400),
-        ("PUT", "/v1/models/imagenet%3Apredict", 400),
+        ("GET", "/v1/models/imagenet:predict", 405),
+        ("PUT", "/v1/models/imagenet%3Apredict", 405),
         ("GET", "/v1/models/imagenet/versions/2", 404),
         ("GET", "/v1/models/dogs", 404),
         ("GET", "/v2/models/dogs", 404),

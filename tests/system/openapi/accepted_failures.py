@@ -9,15 +9,18 @@ def is_requested_timeout(status: int, timeout: str) -> bool:
     return status == 504 and timeout.isdecimal() and int(timeout) < _DEADLINE_MS
 
 
-def is_method_rejection(path: str, status: int, content: bytes) -> bool:
-    """Whether an unsupported method is rejected by the Functions host or as by TensorFlow Serving, instead of with 405.
+def is_empty_401(status: int, content: bytes) -> bool:
+    """Whether the Functions host rejected a key: without a body, and so without the Content-Type of a text."""
+    return (status, content) == (401, b"")
 
-    Without a matching route, the host responds with 404 and no body, or with its home page at the root path. TensorFlow
-    Serving responds with 400 and its own message to all unknown requests. The two paths of /v2 that require no key only
-    have the method GET: other methods match the catch-all route of /v2, which requires one.
+
+def is_method_rejection(path: str, status: int, content: bytes) -> bool:
+    """Whether an unsupported method is rejected by the Functions host, instead of with 405.
+
+    Without a matching route, the host responds with 404 and no body, or with its home page at the root path. The two
+    paths of /v2 that require no key only have the methods GET and HEAD: other methods match the catch-all route of /v2,
+    which requires one.
     """
-    if path.startswith("/v1/") and status == 400:
-        return content.startswith(b'{"error":"Malformed request: ')
     if path.startswith("/v2/health/") and status == 401:
         return content == b""
     if path == "/" and status == 200:

@@ -10,7 +10,6 @@ import binascii
 import gzip
 import io
 import json
-import struct
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,30 +19,31 @@ from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.core.failures import ContentTypeServerError, Failure, ServerError
 from schemathesis.core.transport import Response
-from schemathesis.openapi.checks import UnsupportedMethodResponse
+from schemathesis.openapi.checks import MissingContentType, UnsupportedMethodResponse
+from schemathesis.transport.serialization import Binary
 
+from functions.http.problems import PROBLEM_TYPE
 from tests.system.openapi import accepted_failures
 
 type Case = schemathesis.Case[Any]
 
-JSON, OCTET_STREAM, FORM = "application/json", "application/octet-stream", "multipart/form-data"
+JSON, OCTET_STREAM = "application/json", "application/octet-stream"
 
 # The names of the simulated engine's model, as in the settings of the local stack.
 INPUT, OUTPUT = "images", "output_alias"
 
 
-def _image(kind: str) -> bytes:
+def _image() -> bytes:
     content = io.BytesIO()
-    Image.new("RGB", (3, 2), (200, 120, 40)).save(content, kind)
+    Image.new("RGB", (3, 2), (200, 120, 40)).save(content, "PNG")
     return content.getvalue()
 
 
-IMAGES: Mapping[str, bytes] = {f"image/{kind}": _image(kind) for kind in ("png", "jpeg", "webp", "gif")}
-IMAGE = IMAGES["image/png"]
+IMAGE = _image()
 BASE64 = base64.b64encode(IMAGE).decode()
 
-for _name, _content in IMAGES.items():
-    schemathesis.openapi.media_type(_name, st.just(_content))
+# Not replaced later: schemathesis regards a body as invalid in which bytes were changed.
+schemathesis.openapi.format("binary", st.just(Binary(IMAGE)))
 
 
 # --- Requests -------------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ for _name, _content in IMAGES.items():
 @schemathesis.hook
 def map_case(context: schemathesis.HookContext, case: Case) -> Case:  # noqa: ARG001 - the signature of a hook
     """Replace generated images and tensors of a request by valid ones."""
-    if case.path.endswith("/score"):
+    if case.path.startswith("/api/score") or case.path.endswith("/score"):
         _fill_upload(case)
     elif case.path.endswith(":predict"):
         _fill_prediction(case)
@@ -66,11 +66,7 @@ def _is_valid(case: Case) -> bool:
 
 
 def _fill_upload(case: Any) -> None:
-    if case.media_type == OCTET_STREAM and _is_valid(case):
-        case.body = IMAGE
-    elif case.media_type == FORM and _is_valid(case):
-        case.body = {"photo": IMAGE}
-    elif case.media_type == JSON and isinstance(case.body, dict) and isinstance(case.body.get("images"), list):
+    if case.media_type == JSON and isinstance(case.body, dict) and isinstance(case.body.get("images"), list):
         images = [_with_image(one, _is_valid(case)) for one in case.body["images"][:4]]
         case.body = {**case.body, "images": images}
 
@@ -78,7 +74,7 @@ def _fill_upload(case: Any) -> None:
 def _with_image(entry: Any, is_valid: bool) -> Any:
     if isinstance(entry, dict) and (is_valid or _is_base64(entry.get("b64"))):
         return {**entry, "b64": BASE64}
-    return entry
+    return BASE64 if isinstance(entry, str) and (is_valid or _is_base64(entry)) else entry
 
 
 def _is_base64(text: object) -> bool:
@@ -99,17 +95,7 @@ def _fill_prediction(case: Any) -> None:
 
 
 def _fill_inference(case: Any) -> None:
-    if not _is_valid(case):
-        return
-    if case.media_type == OCTET_STREAM:
-        content = struct.pack("<I", len(IMAGE)) + IMAGE
-        tensor = {"name": INPUT, "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(content)}}
-        head = json.dumps({"inputs": [tensor]}).encode()
-        case.headers["Inference-Header-Content-Length"] = str(len(head))
-        case.body = head + content
-    elif isinstance(case.body, dict):
-        # All of the body is JSON.
-        case.headers.pop("Inference-Header-Content-Length", None)
+    if _is_valid(case) and isinstance(case.body, dict):
         case.body = {**case.body, "inputs": [_tensor()]}
         if outputs := case.body.get("outputs"):
             case.body["outputs"] = [{**one, "name": OUTPUT} for one in outputs]
@@ -142,7 +128,8 @@ def json_body(context: schemathesis.SerializationContext, value: Any) -> bytes:
 @schemathesis.serializer(OCTET_STREAM)
 def octets_body(context: schemathesis.SerializationContext, value: Any) -> bytes:
     """Serialize bytes, compressed according to Content-Encoding; other values are sent as text."""
-    return _compressed(context, value if isinstance(value, bytes) else str(value).encode("utf-8", "replace"))
+    content = value.data if isinstance(value, Binary) else value
+    return _compressed(context, content if isinstance(content, bytes) else str(content).encode("utf-8", "replace"))
 
 
 # --- Responses ------------------------------------------------------------------------------------------------------
@@ -152,6 +139,16 @@ def octets_body(context: schemathesis.SerializationContext, value: Any) -> bytes
 def octets(context: schemathesis.DeserializationContext, response: Response) -> str:  # noqa: ARG001 - the signature of a hook
     """Deserialize bytes: their schema has no further constraints."""
     return response.content.decode("latin-1")
+
+
+@schemathesis.check
+def problem_type_conformance(context: schemathesis.CheckContext, response: Response, case: Case) -> None:  # noqa: ARG001
+    """A problem has one of the types that the document has as examples of this operation's status."""
+    if response.headers.get("content-type", [""])[0] != "application/problem+json":
+        return
+    documented = case.operation.definition.raw["responses"].get(str(response.status_code), {})
+    slugs = documented.get("content", {}).get("application/problem+json", {}).get("examples", {})
+    assert response.json()["type"].removeprefix(PROBLEM_TYPE) in slugs, response.json()["type"]
 
 
 @schemathesis.hook
@@ -166,6 +163,8 @@ def filter_failure(
         sent = response.request.headers.get("Request-Timeout-Ms", "")
         timeout = sent.decode("latin-1") if isinstance(sent, bytes) else sent
         return not accepted_failures.is_requested_timeout(response.status_code, timeout)
+    if isinstance(failure, MissingContentType):
+        return not accepted_failures.is_empty_401(response.status_code, response.content)
     if isinstance(failure, UnsupportedMethodResponse):
         return not accepted_failures.is_method_rejection(case.path, response.status_code, response.content)
     return True

@@ -4,10 +4,12 @@ from benchmarks.endurance.requests import PROBLEMS
 from shared.errors import problem_types
 
 # Problems of Key Vault, the identity or the settings as a whole, of rotation, of too many requests, and of the
-# protocol endpoints, to which the endurance run sends nothing.
+# protocol endpoints, to which the endurance run sends nothing; and some of connections.
 ELSEWHERE = {
     *("control-plane-refused", "control-plane-unreachable", "identity-unavailable", "internal-error", "misconfigured"),
-    *("not-rotated", "overloaded", "rotation-busy", "vault-forbidden", "vault-throttled", "vault-unreachable"),
+    *("foreign-origin", "gateway-busy", "not-rotated", "overloaded", "rotation-busy"),
+    *("vault-forbidden", "vault-throttled", "vault-unreachable"),
+    *("invalid-key", "proxy-refused", "service-name-unresolved", "service-without-http2"),
     *("unsupported-content-encoding", "body-too-large", "invalid-tensor", "unknown-version", "method-not-offered"),
 }
 

@@ -11,6 +11,7 @@ from devstack.authority import Authority
 from shared.credentials.cache import (
     MAX_INTERVAL,
     MIN_INTERVAL,
+    OVERDUE,
     CredentialCache,
     CredentialReader,
     Credentials,
@@ -19,7 +20,7 @@ from shared.credentials.cache import (
 )
 from shared.credentials.pins import Pins
 from shared.credentials.secrets import Secret
-from shared.errors import InvalidPin, SecretDisabled, SecretMissing, VaultThrottled, VaultUnreachable
+from shared.errors import InvalidKey, InvalidPin, SecretDisabled, SecretMissing, VaultThrottled, VaultUnreachable
 from shared.settings import ServiceSettings
 
 SERVICE = ServiceSettings("cats", "x", primary_key_secret="one", secondary_key_secret="two", pins_secret="pins")
@@ -63,13 +64,19 @@ class FakeVault:
         (10, 9, 11, None, Plan.USE),
         (11, 9, 11, None, Plan.USE_AND_REFRESH),
         (10, 9, 11, 9.9, Plan.USE),
+        (29, 9, 11, None, Plan.WAIT),
+        (29, 9, 11, 28, Plan.USE_AND_REFRESH),
+        (99, 9, 11, 12, Plan.WAIT),
     ],
-    ids=["empty", "just failed", "failed a while ago", "fresh", "due", "stale, pausing"],
+    ids=[
+        *("empty", "just failed", "failed a while ago", "fresh", "due", "stale, pausing"),
+        *("overdue", "overdue, just failed", "overdue, failed long ago"),
+    ],
 )
 def test_the_plan_depends_on_the_age_of_the_snapshot_and_of_the_last_failure(
     now: float, read_at: float | None, refresh_at: float, failed_at: float | None, expected: Plan
 ) -> None:
-    assert plan(now=now, read_at=read_at, refresh_at=refresh_at, failed_at=failed_at) is expected
+    assert plan(now=now, read_at=read_at, refresh_at=refresh_at, failed_at=failed_at, overdue=20) is expected
 
 
 async def test_the_first_requests_share_one_read() -> None:
@@ -79,6 +86,30 @@ async def test_the_first_requests_share_one_read() -> None:
 
     assert {key.keys[0] for key in keys} == {"key-1"}
     assert vault.reads == 1
+
+
+async def test_an_overdue_snapshot_is_read_again_before_it_is_used() -> None:
+    vault = FakeVault()
+    await vault.current()
+    vault.now += OVERDUE * 60
+
+    keys = await asyncio.gather(*(vault.cache.current() for _ in range(20)))
+
+    assert {key.keys[0] for key in keys} == {"key-2"}
+
+
+@pytest.mark.parametrize("trouble", ["down", "hanging"])
+async def test_an_overdue_snapshot_is_used_while_key_vault_does_not_respond(
+    trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.credentials.cache.OVERDUE_WAIT", 0.01)
+    vault = FakeVault()
+    await vault.current()
+    vault.now += OVERDUE * 60
+    vault.down, vault.gate = trouble == "down", asyncio.Event() if trouble == "hanging" else None
+
+    assert [await vault.current() for _ in range(5)] == ["key-1"] * 5
+    assert vault.reads == 2
 
 
 async def test_a_due_snapshot_is_refreshed_in_the_background() -> None:
@@ -250,6 +281,33 @@ async def test_keys_and_pins_are_read_from_the_configured_secrets() -> None:
 
 async def test_the_key_that_was_stored_last_is_used_first() -> None:
     assert (await read(one="k1", two="k2'", pins=PINS)).keys == ("k2'", "k1")
+
+
+@pytest.mark.parametrize("stored", ["k1\n", " k1\r\n", "\ufeffk1", "\tk1\t"])
+async def test_white_space_around_a_key_is_not_part_of_it(stored: str) -> None:
+    assert (await read(one=stored, two="k2", pins=PINS)).keys == ("k1", "k2")
+
+
+UNUSABLE = ["k\t1", "k\x001", "k\ufeff1", "clé", "k\n1", "\x00k1", " \n"]
+
+
+@pytest.mark.parametrize("stored", UNUSABLE)
+async def test_of_two_keys_the_one_that_can_be_sent_is_used(stored: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert (await read(one=stored, two="k2", pins=PINS)).keys == ("k2",)
+    assert (await read(one="k1", two=stored, pins=PINS)).keys == ("k1",)
+
+    assert "The key in secret 'one'" in caplog.text
+    assert "The key in secret 'two'" in caplog.text
+    assert stored not in caplog.text or not stored.strip()
+
+
+@pytest.mark.parametrize("stored", UNUSABLE)
+async def test_without_a_key_that_can_be_sent_its_secret_is_named(stored: str) -> None:
+    with pytest.raises(InvalidKey) as caught:
+        await read(one=stored, two=stored, pins=PINS)
+
+    assert caught.value.members == {"secret": "one"}
+    assert stored.strip() not in caught.value.detail or not stored.strip()
 
 
 @pytest.mark.parametrize("error", [SecretMissing("x"), SecretDisabled("x")])

@@ -48,6 +48,14 @@ def test_an_invalid_pin_is_rejected_and_the_valid_one_is_used() -> None:
     assert pins.rejected == ("certificate 1 in secret 'cats-pins' cannot be parsed",)
 
 
+@pytest.mark.parametrize("kept", [-30, 300, 30], ids=["before its end line", "in its middle", "after its begin line"])
+def test_a_pin_that_is_cut_short_does_not_swallow_the_next(kept: int) -> None:
+    pins = read_pins((ONE.certificate[:kept] + b"\n" + TWO.certificate).decode(), "cats-pins", NOW)
+
+    assert pins.fingerprints == fingerprints(TWO.certificate)
+    assert pins.rejected == ("certificate 1 in secret 'cats-pins' is cut short: its END line is missing",)
+
+
 def test_an_expired_pin_is_omitted_if_another_is_valid() -> None:
     pins = read_pins((EXPIRED.certificate + ONE.certificate).decode(), "cats-pins", NOW)
 
@@ -66,9 +74,14 @@ def test_a_single_expired_pin_is_used_so_that_the_handshake_fails_with_the_cause
     ("text", "detail"),
     [
         ("hello", "Secret 'cats-pins' contains no PEM certificate."),
+        ("", "Secret 'cats-pins' contains no PEM certificate."),
+        ("\n \0", "Secret 'cats-pins' contains no PEM certificate."),
         (ONE.key.decode(), "Secret 'cats-pins' contains no PEM certificate."),
         (BROKEN.decode(), "Certificate 1 in secret 'cats-pins' cannot be parsed."),
-        (ONE.certificate.decode()[:-30], "Secret 'cats-pins' contains no PEM certificate."),
+        (
+            ONE.certificate.decode()[:-30],
+            "Certificate 1 in secret 'cats-pins' is cut short: its END line is missing.",
+        ),
     ],
 )
 def test_pins_without_a_valid_certificate_are_an_error(text: str, detail: str) -> None:

@@ -90,7 +90,7 @@ def test_the_gateway_can_use_the_settings_file(tmp_path: Path) -> None:
 
 def test_a_damaged_settings_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "SETTINGS_FILE", tmp_path / "local.settings.json")
-    message = r"has no setting IDENTITY_HEADER: restore it with git checkout local\.settings\.json"
+    message = r"has no setting CONTROL_PLANE_SUBSCRIPTION: restore it with git checkout local\.settings\.json"
     with pytest.raises(StackFailed, match=message):
         stack.settings()
     stack.SETTINGS_FILE.write_text("{")

@@ -89,6 +89,18 @@ def test_the_first_start_makes_files_that_belong_together(made: Path, tmp_path: 
         assert (made / name).read_bytes() != (other / name).read_bytes(), name
 
 
+def test_state_files_are_readable_by_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = prepare(tmp_path / "state").folder
+    finally:
+        os.umask(before)
+    open_files = {file.name for file in made.rglob("*") if file.is_file() and file.stat().st_mode & 0o077}
+
+    assert open_files <= {"ca.pem"}
+    assert made.stat().st_mode & 0o077 == 0
+
+
 def test_a_later_start_keeps_the_state_and_the_users_changes(state: State) -> None:
     store = VaultStore(state.vault)
     store.set(CERTIFICATE, "not a certificate")

@@ -112,6 +112,7 @@ async def test_every_file_has_strict_policies(name: str, policy: dict[str, str])
     assert rules == {**COMMON_POLICY, **policy}
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-cache"
 
 

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
@@ -13,6 +15,14 @@ from azure.functions.meta import Datum
 from functions.http.problems import anonymous_problem_response, problem_response, respond
 from functions.http.responses import FastResponse, data_response, json_response
 from shared.errors import Misconfigured, UnknownService, VaultThrottled
+
+
+async def responded(work: Callable[[], Awaitable[func.HttpResponse]]) -> func.HttpResponse:
+    request = func.HttpRequest("POST", "http://localhost/api/score", headers={"X-Request-Id": "an-id"}, body=b"")
+    invocation: Any = SimpleNamespace(invocation_id="the-host-s")
+    response = await respond(request, invocation, work, name="score")
+    assert response.headers["X-Request-Id"] == "an-id"
+    return response
 
 
 def headers(response: func.HttpResponse) -> dict[str, str]:
@@ -29,7 +39,7 @@ def test_a_json_response_must_be_neither_cached_nor_sniffed() -> None:
         "content-type": "application/json",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
-        "Access-Control-Expose-Headers": "Server-Timing, Retry-After",
+        "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Inference-Header-Content-Length",
         "Server-Timing": "x",
     }
 
@@ -64,7 +74,7 @@ async def test_a_client_error_is_not_logged(caplog: pytest.LogCaptureFixture) ->
     async def work() -> func.HttpResponse:
         raise UnknownService("There is no 'x'.")
 
-    assert (await respond("an-id", work, name="score")).status_code == 404
+    assert (await responded(work)).status_code == 404
     assert not caplog.records
 
 
@@ -72,7 +82,7 @@ async def test_a_server_fault_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     async def work() -> func.HttpResponse:
         raise Misconfigured("SERVICES lists no service.")
 
-    await respond("an-id", work, name="score")
+    await responded(work)
 
     assert caplog.messages == ["score an-id: misconfigured SERVICES lists no service."]
 
@@ -84,7 +94,7 @@ async def test_an_internal_error_is_a_problem_document_without_contents(caplog: 
     async def work() -> func.HttpResponse:
         return inner()
 
-    response = await respond("an-id", work, name="score")
+    response = await responded(work)
 
     assert response.status_code == 500
     assert json.loads(response.get_body())["type"].endswith(":internal-error")

@@ -53,7 +53,7 @@ def check(tensor: EncodedImages | FloatTensor) -> None:
 )
 def test_predict_requests_of_the_row_and_column_formats(document: Any) -> None:
     with contextlib.suppress(InvalidTensor):
-        check(parse_predict(json.dumps(document).encode(), "images").tensor)
+        check(parse_predict(json.dumps(document).encode(), "images", 16).tensor)
 
 
 @settings(max_examples=400, deadline=None, database=None)
@@ -62,13 +62,13 @@ def test_infer_requests_with_tensors_in_json_or_binary(document: Any, content: b
     head = json.dumps(document).encode()
     length = str(len(head)) if split else ""
     with contextlib.suppress(InvalidTensor):
-        check(parse_infer(head + content if split else head, length, "images", "output_alias").tensor)
+        check(parse_infer(head + content if split else head, length, "images", "output_alias", 16).tensor)
 
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.binary(max_size=60), st.text(max_size=4))
 def test_arbitrary_bytes(body: bytes, length: str) -> None:
     with contextlib.suppress(InvalidTensor):
-        parse_predict(body, "images")
+        parse_predict(body, "images", 16)
     with contextlib.suppress(InvalidTensor):
-        parse_infer(body, length, "images", "output_alias")
+        parse_infer(body, length, "images", "output_alias", 16)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from functions.protocols.json_tensors import MAX_RANK, dense, packed
+from functions.protocols.json_documents import Numbers
+from functions.protocols.json_tensors import dense, packed
 from shared.errors import InvalidTensor
+from shared.upstream.codecs import MAX_RANK
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1), (2, 3), (1, 2, 1, 3), (4, 3, 2, 1)])
@@ -14,6 +16,7 @@ def test_nested_lists_have_the_same_shape_as_in_numpy(shape: tuple[int, ...]) ->
     actual, flat = dense(array.tolist())
 
     assert actual == shape
+    assert not isinstance(flat, Numbers)
     assert list(flat) == array.ravel().tolist()
 
 

@@ -1,17 +1,19 @@
 """Validation and parsing of certificates: a table of named cases."""
 
-import base64
 import datetime as dt
 from dataclasses import dataclass
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
+from shared.errors import InvalidPin
+from shared.rotation.presented import Presented, names
+from shared.rotation.stored import to_pem
 from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, parse, validate
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -62,20 +64,27 @@ STRONG = issue("strong", by=ROOT, key=ec.generate_private_key(ec.SECP384R1())).c
 REQUIREMENTS = Requirements([NAME])
 
 
-def certificate(leaf: Signer, *issuers: x509.Certificate, key: Signer | None = None) -> Certificate:
-    return Certificate(leaf.certificate, (key or leaf).key, issuers)
+def certificate(leaf: Signer, *issuers: x509.Certificate) -> Certificate:
+    assert isinstance(leaf.key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+    return Certificate(leaf.certificate, leaf.key, issuers)
+
+
+def presented(found: x509.Certificate) -> Presented:
+    return Presented.of(found.public_bytes(serialization.Encoding.DER))
 
 
 def leaf(**options: object) -> Certificate:
     return certificate(issue("leaf", by=MIDDLE, **options), *CHAIN)  # type: ignore[arg-type]
 
 
+WRONG_KEY = Certificate(LEAF.certificate, ec.generate_private_key(ec.SECP256R1()), CHAIN)
+
 CASES: dict[str, tuple[Certificate, str]] = {
     "valid": (certificate(LEAF, *CHAIN), ""),
     "valid without the root": (certificate(LEAF, MIDDLE.certificate), ""),
     "valid, RSA": (leaf(key=RSA), ""),
     "wildcard": (leaf(sans=("*.example.com",)), ""),
-    "wrong key": (certificate(LEAF, *CHAIN, key=ROOT), "the private key is not the certificate's"),
+    "wrong key": (WRONG_KEY, "the private key is not the certificate's"),
     "not yet valid": (leaf(start=NOW + DAY), "it is valid only from 2026-06-02 00:00 UTC on"),
     "expired": (leaf(end=NOW), "it expired on 2026-06-01 00:00 UTC"),
     "expires too soon": (leaf(end=NOW + 6 * DAY), "it expires on 2026-06-07 00:00 UTC, within 7 days"),
@@ -116,11 +125,13 @@ def test_a_self_signed_certificate_can_be_allowed() -> None:
 
 def test_the_key_must_not_be_weaker_than_the_served_one() -> None:
     assert (
-        validate(certificate(LEAF, *CHAIN), REQUIREMENTS, NOW, STRONG)
+        validate(certificate(LEAF, *CHAIN), REQUIREMENTS, NOW, presented(STRONG))
         == "its key has a strength of 128 bits, and 192 are needed"
     )
-    assert validate(leaf(key=RSA), REQUIREMENTS, NOW, LEAF.certificate).endswith("112 bits, and 128 are needed")
-    assert validate(certificate(LEAF, *CHAIN), REQUIREMENTS, NOW, LEAF.certificate) == ""
+    assert validate(leaf(key=RSA), REQUIREMENTS, NOW, presented(LEAF.certificate)).endswith(
+        "112 bits, and 128 are needed"
+    )
+    assert validate(certificate(LEAF, *CHAIN), REQUIREMENTS, NOW, presented(LEAF.certificate)) == ""
 
 
 def test_an_ip_address_is_only_covered_by_an_ip_address() -> None:
@@ -153,7 +164,7 @@ P12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.certificate, CH
     [
         pem(LEAF.key, LEAF.certificate, *CHAIN).decode(),
         pem(LEAF.certificate, *CHAIN, LEAF.key).decode(),
-        base64.b64encode(P12).decode(),
+        to_pem(P12),
     ],
     ids=["PEM, key first", "PEM, key last", "PKCS#12"],
 )
@@ -170,8 +181,6 @@ def test_every_form_is_parsed(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (b"hello", "neither PEM nor PKCS#12"),
-        (b"", "neither PEM nor PKCS#12"),
         (pem(LEAF.certificate), "no private key"),
         (pem(LEAF.key), "no certificate"),
         (pem(LEAF.certificate) + b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be parsed"),
@@ -180,3 +189,59 @@ def test_every_form_is_parsed(value: str) -> None:
 def test_an_unreadable_secret_is_an_error(value: bytes, message: str) -> None:
     with pytest.raises(UnreadableCertificate, match=message):
         parse(value.decode())
+
+
+def test_a_certificate_without_its_own_key_is_no_root() -> None:
+    assert certificate(LEAF, *CHAIN).roots.bundle == pem(LEAF.certificate)
+    for stolen in (WRONG_KEY, parse(pem(LEAF.certificate, RSA).decode())):
+        with pytest.raises(InvalidPin, match="the private key is not its own"):
+            _ = stolen.roots
+
+
+def extended(extension: x509.ExtensionType, *, key: CertificateIssuerPrivateKeyTypes | None = None) -> Signer:
+    """A self-signed certificate with one extension."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - DAY, NOW + 90 * DAY).add_extension(
+        extension, critical=False
+    )
+    return Signer(builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()), key)
+
+
+MALFORMED_SAN = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x84\xff\xff\xff\xff")
+SAN = x509.SubjectAlternativeName([x509.DNSName(NAME)])
+
+
+@pytest.mark.parametrize(
+    ("unusable", "message"),
+    [
+        (extended(MALFORMED_SAN), "a certificate that cannot be parsed"),
+        (extended(SAN, key=ed25519.Ed25519PrivateKey.generate()), "not of a kind that gRPC can use"),
+        (extended(SAN, key=ec.generate_private_key(ec.SECP521R1())), "not of a kind that gRPC can use"),
+        (extended(SAN, key=ec.generate_private_key(ec.BrainpoolP256R1())), "not of a kind that gRPC can use"),
+    ],
+    ids=["malformed SAN", "Ed25519", "P-521", "Brainpool"],
+)
+def test_a_certificate_that_no_connection_could_use_is_refused_with_its_cause(unusable: Signer, message: str) -> None:
+    with pytest.raises(UnreadableCertificate, match=message):
+        parse(pem(unusable.certificate, unusable.key).decode())
+
+
+def test_what_is_presented_can_be_malformed_and_holds_no_certificate() -> None:
+    seen = presented(extended(MALFORMED_SAN).certificate)
+
+    assert (seen.names, seen.strength) == ((), 128)
+    assert not [value for value in vars(seen).values() if isinstance(value, x509.Certificate | bytes)]
+    assert presented(extended(SAN, key=ed25519.Ed25519PrivateKey.generate()).certificate).strength == 0
+    with pytest.raises(ValueError, match="parsing"):
+        Presented.of(b"no certificate")
+
+
+def test_names_are_printable_and_bounded() -> None:
+    hostile = x509.SubjectAlternativeName([x509.DNSName("a\n2026 forged\x1b[2J" + "x" * 1000)] * 300)
+
+    found = names(extended(hostile).certificate)
+
+    assert len(found) == 100
+    assert all(one.isprintable() and len(one) <= 253 for one in found)
+    assert len(validate(leaf(sans=tuple(f"{n}.com" for n in range(999))), REQUIREMENTS, NOW)) < 300

@@ -21,6 +21,8 @@ from shared.errors import (
     TooManyImages,
     UnsupportedImage,
 )
+from shared.scoring.decoding.decoder import Decoder
+from shared.scoring.decoding.memory import Memory
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
@@ -64,7 +66,9 @@ def scorer() -> Iterator[MakeScorer]:
 
         def make(infer: Infer, limits: Limits | None = None, **service: object) -> Scorer:
             settings = ServiceSettings("cats", "x", **service)  # type: ignore[arg-type]
-            return Scorer(upstream(infer, settings), limits or Limits(), executor)
+            limits = limits or Limits()
+            decoder = Decoder(Memory(1_000_000_000), limits.image_pixels)
+            return Scorer(upstream(infer, settings), limits, decoder, executor)
 
         yield make
 
@@ -179,7 +183,7 @@ async def test_the_limits_of_a_request_are_checked(scorer: MakeScorer) -> None:
     small = scorer(Service(), limits)
 
     await small.score([Upload("a", picture())] * 2, Ranking(), context())
-    with pytest.raises(TooManyImages, match="3 images; 2 are allowed"):
+    with pytest.raises(TooManyImages, match="more than 2 images"):
         await small.score([Upload("a", picture())] * 3, Ranking(), context())
     with pytest.raises(ImageTooLarge, match="bytes"):
         await small.score([Upload("a", picture() + b"\0")], Ranking(), context())

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from shared.errors import Misconfigured
-from shared.settings import ChannelOrder, IdentityKind, InputForm, OutputForm, Tls, load
+from shared.settings import ChannelOrder, IdentityKind, InputForm, Metadata, OutputForm, Tls, load
 
 VAULT = {"KEY_VAULT_URL": "https://my-vault.vault.azure.net"}
 MINIMAL = {**VAULT, "SERVICES": "cats", "SERVICE__CATS__ADDRESS": "cats.example.com"}
@@ -47,6 +47,38 @@ def test_a_service_only_requires_its_address() -> None:
     assert settings.vault.identity is IdentityKind.MANAGED
 
 
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("https://cats.example.com", "without a scheme or a path"),
+        ("cats.example.com/v1", "without a scheme or a path"),
+        ("cats.example.com:8443", "the port belongs into PORT"),
+        ("10.0.0.4:8443", "the port belongs into PORT"),
+        ("[::1]", "an IPv6 address has no brackets"),
+        ("[::1]:443", "the port belongs into PORT"),
+        ("cats.example.com, dogs.example.com", "must all be IPv4 addresses"),
+        ("10.0.0.4, ::1", "must all be IPv4 addresses"),
+        ("10.0.0.4,", "a host name or an IP address is needed"),
+        ("10.0.0.400", "a host name or an IP address is needed"),
+        ("cats example", "a host name or an IP address is needed"),
+        ("a" * 200 + "!", "a host name or an IP address is needed"),
+    ],
+)
+def test_an_address_that_is_more_than_an_address_is_an_error(address: str, fault: str) -> None:
+    detail = faults(SERVICE__CATS__ADDRESS=address)
+
+    assert detail.startswith(f"SERVICE__CATS__ADDRESS is {address[:100]!r}; ")
+    assert fault in detail
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["cats", "cats.example.com.", "cats_v1.internal", "10.0.0.4", "::1", "10.0.0.4, 10.0.0.5", "xn--ktzchen-5wa.de"],
+)
+def test_an_address_is_a_name_or_ip_addresses(address: str) -> None:
+    assert load({**MINIMAL, "SERVICE__CATS__ADDRESS": address}).services["cats"].address == address
+
+
 def test_every_setting_of_a_service_is_used() -> None:
     service = load(
         {
@@ -62,6 +94,7 @@ def test_every_setting_of_a_service_is_used() -> None:
             "SERVICE__BIG_CATS__SIGNATURE": "serving_default",
             "SERVICE__BIG_CATS__INPUT_NAME": "x",
             "SERVICE__BIG_CATS__INPUT_FORM": "tensor",
+            "SERVICE__BIG_CATS__FORWARD_METADATA": "keep",
             "SERVICE__BIG_CATS__IMAGE_SIZE": "299",
             "SERVICE__BIG_CATS__IMAGE_RESIZE": "320",
             "SERVICE__BIG_CATS__CHANNEL_MEAN": "103.9, 116.8, 123.7",
@@ -99,6 +132,7 @@ def test_every_setting_of_a_service_is_used() -> None:
         "signature": "serving_default",
         "input_name": "x",
         "input_form": InputForm.TENSOR,
+        "metadata": Metadata.KEEP,
         "output_name": "y",
         "output_form": OutputForm.LOGITS,
         "labels": "labels/cats.txt",

@@ -92,6 +92,13 @@ def _is_label(entry: object) -> bool:
 def _problem(document: Json, status: int) -> Problem:
     """The problem of a problem document; of any other document only the status."""
     texts = {name: document[name] for name in _PROBLEM if isinstance(document.get(name), str)}
+    if "title" not in texts and status == 413:
+        return Problem(
+            "The photograph is too large",
+            "The Functions host refused it: a request may have 100 MB.",
+            "Send a smaller one.",
+            status=status,
+        )
     if "title" not in texts:
         return Problem(f"The gateway responded with status {status}", status=status)
     members = {name: value for name, value in document.items() if name not in {*_PROBLEM, "status"}}

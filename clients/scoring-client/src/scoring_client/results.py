@@ -30,8 +30,9 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """One line: the title, the cause, the data members, what to do."""
-        data = [f"{name}: {_listed(value)}." for name, value in self.members.items() if name not in _LOCATION]
+        """One line: the title, the cause, the data members that it does not mention, what to do."""
+        members = {name: _listed(value) for name, value in self.members.items() if name not in _LOCATION}
+        data = [f"{name}: {value}." for name, value in members.items() if value not in self.detail]
         parts = [f"{self.title}:" if self.detail else f"{self.title}.", self.detail, *data, self.remedy]
         return " ".join(part for part in parts if part)
 

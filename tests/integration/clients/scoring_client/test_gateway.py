@@ -97,7 +97,7 @@ def test_retries_of_a_busy_gateway_end_at_the_limit(
         (Response(500), "The gateway responded with status 500."),
         (Response(502, b"<html>Bad Gateway</html>"), "The gateway responded with status 502."),
         (Response(400, b"[1, 2]"), "The gateway responded with status 400."),
-        (Response(413, json.dumps({"title": 7}).encode()), "The gateway responded with status 413."),
+        (Response(409, json.dumps({"title": 7}).encode()), "The gateway responded with status 409."),
         (
             Response(200, b"<html>Welcome</html>"),
             NOT_A_GATEWAY.format("The response holds no labels."),

@@ -193,7 +193,10 @@ def test_discovery_names_the_host_of_the_request(plane: ControlPlaneClient, lett
     [
         ("https://management.azure.com", {}, 200),
         (MANAGEMENT, {}, 200),
+        ("https://management.core.windows.net/", {}, 200),
+        ("https://management.core.windows.net", {}, 200),
         ("https://vault.azure.net", {}, 401),
+        ("https://management.core.windows.net.evil.example/", {}, 401),
         ("https://management.azure.com.evil.example/", {}, 401),
         (MANAGEMENT, {"lifetime": -1}, 401),
         (MANAGEMENT, {"key": bytes(32)}, 401),

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from tests.support.devstack.functions_host import StartHost
 from tests.support.devstack.processes import ServerProcess, wait_until
 
+JSON = {"Content-Type": "application/json"}
 WEBHOOK = "/runtime/webhooks/EventGrid"
 
 
@@ -37,7 +40,59 @@ def test_functions_are_run_manually(
     wait_until(lambda: "it broke on purpose" in basic.log, "the HTTP function runs")
     wait_until((tmp_path / "event").exists, "the event function runs")
     for name, content, status in (("yearly", b"", 400), ("yearly", b"[]", 400), ("nowhere", b"{}", 404)):
-        assert client.post(f"/admin/functions/{name}", content=content).status_code == status
+        assert client.post(f"/admin/functions/{name}", content=content, headers=JSON).status_code == status
+
+
+@pytest.mark.parametrize("depth", [900, 1100, 100_000])
+def test_deeply_nested_json_is_refused_without_a_traceback(
+    basic: ServerProcess, client: httpx.Client, tmp_path: Path, depth: int
+) -> None:
+    deep = "[" * depth + "]" * depth
+    event = json.dumps(_event("1", file=str(tmp_path / "event"))).replace('"data": {', f'"data": {{"deep": {deep},')
+    delivered = {**JSON, "aeg-event-type": "Notification"}
+    expected = 202 if depth < 1000 else 400
+
+    started = client.post("/admin/functions/yearly", content=f'{{"input": {deep}}}', headers=JSON)
+    answer = client.post(WEBHOOK, params={"functionName": "on_event"}, content=event, headers=delivered)
+
+    assert (started.status_code, answer.status_code) == (expected, expected)
+    assert "RecursionError" not in basic.log
+
+
+def test_a_foreign_page_can_neither_run_a_function_nor_deliver_an_event(
+    basic: ServerProcess, client: httpx.Client, tmp_path: Path
+) -> None:
+    event = [_event("1", file=str(tmp_path / "event"))]
+    requests = {
+        "/admin/functions/yearly": {"input": ""},
+        WEBHOOK + "?functionName=on_event": event,
+        "/ADMIN/functions/yearly": {"input": ""},
+    }
+    for path, content in requests.items():
+        headers = {"aeg-event-type": "Notification"}
+        for origin in ("https://evil.example", "null", "http://localhost:1"):
+            answer = client.post(path, json=content, headers={**headers, "Origin": origin})
+            assert (answer.status_code, answer.json()["type"]) == (403, "urn:problem-type:local-host:foreign-origin")
+        plain = {**headers, "Content-Type": "text/plain"}
+        assert client.post(path, content=json.dumps(content), headers=plain).status_code == 415
+        assert client.post(path, json=content, headers={**headers, "Origin": basic.address}).status_code == 202
+    assert (tmp_path / "event").exists()
+
+
+def test_a_foreign_name_of_loopback_is_refused_on_every_route(basic: ServerProcess, client: httpx.Client) -> None:
+    port = basic.address.rpartition(":")[2]
+    for path in ("/", "/api/echo", "/admin/functions", WEBHOOK):
+        for host in (f"evil.example:{port}", "", "localhost.evil.example", "10.0.0.1"):
+            answer = client.get(path, headers={"Host": host})
+            assert (answer.status_code, answer.json()["type"]) == (421, "urn:problem-type:local-host:foreign-host")
+    for host in (f"127.0.0.1:{port}", "LOCALHOST", f"app.localhost:{port}", f"[::1]:{port}"):
+        assert client.get("/api/echo", headers={"Host": host}).status_code == 200
+
+
+def test_a_host_on_another_address_is_reached_by_its_names(start_host: StartHost) -> None:
+    with start_host("basic", "--address", "0.0.0.0") as host:  # noqa: S104 - what is tested
+        address = f"http://127.0.0.1:{host.address.rpartition(':')[2]}/api/echo"
+        assert httpx.get(address, headers={"Host": "laptop.example"}).status_code == 200
 
 
 def _deliver(client: httpx.Client, kind: str, events: Any, function: str = "on_event") -> httpx.Response:

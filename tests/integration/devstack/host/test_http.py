@@ -43,7 +43,7 @@ def test_a_body_arrives_whole_but_a_chunked_one_without_a_length_arrives_empty(c
 def test_a_body_beyond_the_limit_is_refused_unread(basic: ServerProcess) -> None:
     host, port = basic.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), TIMEOUT_SECONDS) as connection:
-        connection.sendall(b"POST /api/length HTTP/1.1\r\nHost: h\r\nContent-Length: 104857601\r\n\r\n")
+        connection.sendall(b"POST /api/length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857601\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 413 ")
 

@@ -1,5 +1,6 @@
 """``python -m devstack.identity``: through the unmodified credential, over HTTP, and as a process."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,8 +30,9 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def endpoint(key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     log = tmp_path_factory.mktemp("identity") / "log"
-    arguments = ("--port", "0", "--signing-key", key, "--header", "secret", "--lifetime", "7300")
-    with ServerProcess(MODULE, *arguments, log=log) as running:
+    arguments = ("--port", "0", "--signing-key", key, "--lifetime", "7300")
+    environment = {**os.environ, "IDENTITY_HEADER": "secret"}
+    with ServerProcess(MODULE, *arguments, log=log, environment=environment) as running:
         yield running
 
 

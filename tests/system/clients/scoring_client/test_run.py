@@ -112,6 +112,6 @@ def test_an_unknown_service_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["--service", "dogs", str(photo("coffee"))]) == 2
 
     assert capsys.readouterr().err == (
-        "scoring-client: There is no such service: The gateway has no service 'dogs'. "
-        "services: imagenet, imagenet-tensor. Select another with --service.\n"
+        "scoring-client: There is no such service: The gateway has no service 'dogs'; "
+        "its services are: imagenet, imagenet-tensor. Select another with --service.\n"
     )

@@ -67,3 +67,11 @@ def test_a_response_with_invalid_labels_is_refused(body: dict[str, object]) -> N
     assert isinstance(outcome, responses.Refused)
     assert outcome.problem.detail == "The response holds no labels."
     assert not outcome.retry
+
+
+@pytest.mark.parametrize(("status", "title"), [(413, "The photograph is too large"), (500, "status 500")])
+def test_a_response_of_the_host_without_a_body_is_explained(status: int, title: str) -> None:
+    outcome = responses.read(status, {}, b"", with_key=True)
+
+    assert isinstance(outcome, responses.Refused)
+    assert title in outcome.problem.title

@@ -123,7 +123,7 @@ def test_a_large_transparent_image_is_blended_with_white_before_it_is_reduced() 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_pixels_without_a_white_level_are_rejected(mode: str) -> None:
-    with pytest.raises(UnsupportedImage, match="32-bit numbers"):
+    with pytest.raises(UnsupportedImage, match="have no defined white level"):
         to_tensor(file(Image.new(mode, (8, 8)), "TIFF"), PREPROCESSING, PIXELS)
 
 

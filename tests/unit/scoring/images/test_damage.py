@@ -34,8 +34,8 @@ FILES = {
     "AVIF": file(PICTURE, "AVIF"),
     "HEIC": file(PICTURE, "HEIF"),
 }
-# Bytes at the end of a file that are not part of the first image's data, and may therefore be missing.
-OPTIONAL_BYTES = {"GIF": 100, "TIFF of two pages": 500, "PNG": 40, "YCCK": 2}
+# Bytes at the end of a file that are not part of the first image's data; of a JPEG, also those of its last block.
+OPTIONAL_BYTES = {"GIF": 100, "TIFF of two pages": 500, "PNG": 40, "JPEG": 130, "YCCK": 60}
 
 
 def convert_to_both_forms(data: bytes, max_pixels: int = PIXELS) -> None:

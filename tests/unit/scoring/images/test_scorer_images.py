@@ -13,9 +13,11 @@ from benchmarks.photographs.formats import file, oriented, plain
 from protos.serving_pb2 import PredictRequest, PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
 from shared.errors import DamagedImage
+from shared.scoring.decoding.decoder import Decoder
+from shared.scoring.decoding.memory import Memory
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Ranking, Upload
-from shared.settings import InputForm, Limits, ServiceSettings
+from shared.settings import InputForm, Limits, Metadata, ServiceSettings
 from shared.telemetry import RequestContext
 from tests.support.fake_upstream import upstream
 
@@ -48,7 +50,8 @@ async def sent(data: bytes, executor: CountingExecutor, **settings: Any) -> Pred
         tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=(0.5, 0.5))
         return PredictResponse(outputs={"output_alias": tensor}).SerializeToString()
 
-    scorer = Scorer(upstream(infer, ServiceSettings("cats", "x", **settings)), Limits(), executor)
+    decoder = Decoder(Memory(1_000_000_000), Limits().image_pixels)
+    scorer = Scorer(upstream(infer, ServiceSettings("cats", "x", **settings)), Limits(), decoder, executor)
     await scorer.score([Upload("photo", data)], Ranking(), RequestContext("request", time.monotonic() + 10))
     [request] = requests
     assert len(request) <= settings.get("max_message_bytes", 4 * 1024 * 1024)
@@ -67,9 +70,15 @@ async def test_a_plain_jpeg_is_forwarded_unchanged_without_a_thread(executor: Co
     assert executor.calls == 0
 
 
-@pytest.mark.parametrize(
-    "data", [file(SMALL, "HEIF"), file(SMALL, "WEBP"), oriented(SMALL, 8, "JPEG")], ids=["HEIC", "WebP", "rotated"]
-)
+async def test_metadata_is_forwarded_only_where_the_settings_say_so(executor: CountingExecutor) -> None:
+    data = file(SMALL, "JPEG", comment=b"PRIVATE") + b"PRIVATE"
+
+    assert encoded_image(await sent(data, executor)) == file(SMALL, "JPEG")
+    assert encoded_image(await sent(data, executor, metadata=Metadata.KEEP)) == data
+    assert executor.calls == 0
+
+
+@pytest.mark.parametrize("data", [file(SMALL, "WEBP"), oriented(SMALL, 8, "JPEG")], ids=["WebP", "rotated"])
 async def test_other_images_are_converted_to_png_in_a_thread(data: bytes, executor: CountingExecutor) -> None:
     with Image.open(io.BytesIO(encoded_image(await sent(data, executor)))) as converted:
         assert (converted.format, converted.size) == ("PNG", (150, 100))
@@ -77,7 +86,7 @@ async def test_other_images_are_converted_to_png_in_a_thread(data: bytes, execut
 
 
 async def test_a_tensor_is_made_in_a_thread(executor: CountingExecutor) -> None:
-    request = await sent(file(SMALL, "AVIF"), executor, input_form=InputForm.TENSOR)
+    request = await sent(file(SMALL, "WEBP"), executor, input_form=InputForm.TENSOR)
 
     assert [dim.size for dim in request.inputs["images"].tensor_shape.dim] == [1, 224, 224, 3]
     assert executor.calls == 1

@@ -12,9 +12,10 @@ import function_app
 from functions.http.problems import PROBLEM_TYPE
 from shared.errors import problem_types
 from tools.openapi import document, problems
+from tools.reference.examples import EXAMPLES
 
 DOCUMENT = document.build()
-METHODS = {"get", "head", "post", "put", "patch", "delete"}
+METHODS = {"get", "post", "put", "patch", "delete"}
 # Routes that match all paths of an API, which the document lists individually.
 CATCH_ALL = ("v1/{*path}", "v2/{*path}")
 HOME = "{ignored:maxlength(0)?}"
@@ -62,14 +63,22 @@ def test_the_operations_are_the_routes_of_the_app() -> None:
     documented = {route(path, method) for path, method, _ in operations()}
     # The catch-all routes accept these methods only to reject them in the format of their protocol.
     rejected = {(template, method) for template in CATCH_ALL for method in ("put", "patch", "delete")}
-    assert documented == routes().keys() - rejected
+    # HEAD is as GET; generators would make a function of each.
+    heads = {(template, method) for template, method in routes() if method == "head"}
+    assert documented == routes().keys() - rejected - heads
+    assert heads == {(template, "head") for template, method in documented if method == "get"} - {
+        ("api/rotation", "head")
+    }
+    assert not any("head" in item for item in DOCUMENT["paths"].values())
 
 
 def test_each_operation_requires_the_key_that_the_app_requires() -> None:
     levels = routes()
     for path, method, found in operations():
-        required = {name.removesuffix("InQuery") for one in found["security"] for name in one}
+        required = {name for one in found["security"] for name in one}
         assert required == KEYS[levels[route(path, method)]], (path, method)
+    # As an alternative in the query, generated clients would put it into each address.
+    assert {scheme["in"] for scheme in DOCUMENT["components"]["securitySchemes"].values()} == {"header"}
 
 
 def test_operation_ids_are_unique_and_path_parameters_are_documented() -> None:
@@ -100,6 +109,52 @@ def test_every_problem_is_a_response_of_some_operation_with_its_own_status() -> 
             assert {statuses[slug] for slug in content.get("examples", ())} <= {status}
             attached |= set(content.get("examples", ()))
     assert attached == statuses.keys()
+
+
+def test_an_operation_has_one_form_of_body() -> None:
+    """Of several, generators send one as if it were another, or make code that does not compile."""
+    bodies = [found["requestBody"]["content"] for _, _, found in operations() if "requestBody" in found]
+    assert {len(content) for content in bodies} == {1}
+    assert {"multipart/form-data", "application/json", "application/octet-stream"} == {
+        kind for content in bodies for kind in content
+    }
+
+
+def test_every_error_has_a_schema_that_all_operations_share() -> None:
+    errors = [
+        content["schema"]
+        for _, _, found in operations()
+        for one in found["responses"].values()
+        for kind, content in one.get("content", {}).items()
+        if kind == "application/problem+json"
+    ]
+    assert errors
+    assert all(schema == {"$ref": "#/components/schemas/Problem"} for schema in errors)
+    documented = DOCUMENT["components"]["schemas"]["Problem"]["properties"].keys()
+    assert {member for example in EXAMPLES.values() for member in example} <= documented
+
+
+def test_the_hosts_401_is_declared_wherever_a_key_is_needed() -> None:
+    for path, method, found in operations():
+        assert ("401" in found["responses"]) is bool(found["security"]), (path, method)
+
+
+def test_component_names_are_different_file_names() -> None:
+    names = [name.lower() for components in DOCUMENT["components"].values() for name in components]
+    headers = {name.lower() for name in DOCUMENT["components"]["headers"]}
+    assert len(names) == len(set(names)), sorted(name for name in headers if names.count(name) > 1)
+
+
+def test_the_document_names_no_server() -> None:
+    """Clients of "/" would call "//api/...", another host."""
+    assert "servers" not in DOCUMENT
+
+
+def test_bytes_have_a_type() -> None:
+    """With contentMediaType alone, openapi-python-client cannot send them."""
+    text = str(DOCUMENT)
+    assert "contentMediaType" not in text
+    assert "'format': 'binary'" in text
 
 
 def references(found: object) -> Iterator[str]:

@@ -77,7 +77,9 @@ def test_more_response_layouts_than_are_cached() -> None:
         assert np.array_equal(reader.output(response(row[np.newaxis, :size]), 1).values, row[np.newaxis, :size])
 
 
-@pytest.mark.parametrize(("shape", "rows"), [((2, 40), 1), ((1, 40), 2), ((1, 0), 1)])
-def test_an_output_with_the_wrong_number_of_rows_is_rejected(shape: tuple[int, ...], rows: int) -> None:
-    with pytest.raises(ServiceAnswerInvalid, match="is needed"):
+@pytest.mark.parametrize(
+    ("shape", "rows", "detail"), [((2, 40), 1, "is needed"), ((1, 40), 2, "is needed"), ((1, 0), 1, "is empty")]
+)
+def test_an_output_with_the_wrong_number_of_rows_is_rejected(shape: tuple[int, ...], rows: int, detail: str) -> None:
+    with pytest.raises(ServiceAnswerInvalid, match=detail):
         codec().output(response(np.ones(shape, np.float32)), rows)

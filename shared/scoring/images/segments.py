@@ -1,0 +1,73 @@
+"""Splits a whole JPEG file (ITU-T T.81, annex B) into its segments, without decoding the image data."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+_EOI, _SOS = 0xD9, 0xDA
+# RST0 to RST7 differ in their last three bits.
+_RESTARTS = 0xD0
+# Cameras and encoders write some dozens. A file is searched in slices, because it may consist mostly of markers, and
+# because a slice that fits into a processor's cache is searched several times faster.
+_MAX_MARKERS, _SLICE = 10_000, 131_072
+
+_ONE = np.uint8(1)
+
+
+class Segment(NamedTuple):
+    """A marker, and the part of the file from it to the next segment; that of a scan includes its coded data."""
+
+    marker: int
+    start: int
+    end: int
+
+
+def segments(data: bytes) -> Iterator[Segment]:
+    """The segments between the file's first marker and the end of the image.
+
+    The last one is the end marker, unless the file is truncated or irregular. A segment may end after the file.
+
+    Raises:
+        IndexError: the file ends within a marker, or has more markers than any encoder writes.
+    """
+    markers = _markers(data)
+    at = 2
+    while at + 2 <= len(data):
+        if data[at] != 0xFF:
+            return
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        end = at + 2
+        if marker != _EOI:
+            end += int.from_bytes(data[at + 2 : at + 4])
+            if marker == _SOS:
+                following = bisect_left(markers, end)
+                end = markers[following] if following < len(markers) else len(data)
+        yield Segment(marker, at, end)
+        if marker == _EOI:
+            return
+        at = end
+
+
+def _markers(data: bytes) -> list[int]:
+    """The offsets of the markers outside coded data: 0xFF that is not followed by zero or a restart marker's code.
+
+    Raises:
+        IndexError: there are more than any encoder writes.
+    """
+    values, found = np.frombuffer(data, np.uint8), list[int]()
+    for at in range(0, len(values), _SLICE):
+        part = values[at : at + _SLICE + 1]
+        following = part[1:]
+        # Less one, 0x00 and 0xFF become the two largest numbers. Restart markers are sorted out afterwards, where few
+        # bytes are left.
+        places = ((part[:-1] == 0xFF) & (following - _ONE < 0xFE)).nonzero()[0]
+        if len(places):
+            found += (places[following[places] & 0xF8 != _RESTARTS] + at).tolist()
+        if len(found) > _MAX_MARKERS:
+            raise IndexError(f"{len(found)} markers")
+    return found
