@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from shared.errors import GatewayError, InternalError, NotRotated, UnknownServic
 from shared.quoting import quoted
 from shared.settings import ServiceSettings, Settings, Tls
 from shared.telemetry import RequestContext, fault_path, log
+from shared.threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from shared.credentials.cache import CredentialCache
@@ -80,8 +80,8 @@ class Gateway:
     def __init__(self, config: Settings) -> None:
         self.settings = config
         self.memory, self._decoder = self._make_decoder()
-        self._decoders: dict[str, ThreadPoolExecutor] = {}
-        self._vault_readers = ThreadPoolExecutor(_VAULT_READERS, "vault")
+        self._decoders: dict[str, DaemonExecutor] = {}
+        self._vault_readers = DaemonExecutor(_VAULT_READERS, "vault")
         self._vault: KeyVault | None = None
         self._vault_lock = threading.Lock()
         self._rotations: Rotations | None = None
@@ -201,11 +201,13 @@ class Gateway:
             # In a thread: it waits until pending events have been delivered.
             await asyncio.to_thread(self._rotations.close)
         for service in self._services.values():
+            if (cache := service.upstream.client.credentials) is not None:
+                cache.close()
             await service.upstream.client.close()
         for decoders in self._decoders.values():
-            decoders.shutdown(wait=False)
+            decoders.shutdown()
         self._decoder.close()
-        self._vault_readers.shutdown(wait=False)
+        self._vault_readers.shutdown()
         if self._vault is not None:
             self._vault.close()
 
@@ -225,7 +227,7 @@ class Gateway:
             Admission(service.max_concurrency * len(service.addresses), service.deadline_seconds),
         )
         # Threads of its own, started when needed: the images of one service do not queue behind another's.
-        decoders = self._decoders[service.name] = ThreadPoolExecutor(os.cpu_count(), f"decode-{service.name}")
+        decoders = self._decoders[service.name] = DaemonExecutor(os.cpu_count() or 1, f"decode-{service.name}")
         scorer = Scorer(upstream, self.settings.limits, self._decoder, decoders)
         return Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
 

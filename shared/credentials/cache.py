@@ -8,6 +8,9 @@ A request never waits for Key Vault while there is a snapshot. The states of a c
     overdue after a time without requests: they wait for a read, but for ``OVERDUE_WAIT`` at most
     stale   due, and the last read failed: used as it is, read again after a pause; ``problem`` has the cause
 
+While it is empty and a read has failed, it is read again without a request: a worker that started while Key Vault was
+away has its credentials soon after.
+
 A caller whose keys or pins are refused asks for a newer snapshot: that reads at once, but not more often than
 ``MIN_INTERVAL``, and less often where such reads bring nothing new, so that a thousand workers before a service that
 refuses them all do not exhaust Key Vault, which others need too.
@@ -28,15 +31,28 @@ from enum import Enum, auto
 from shared.backoff import backoff
 from shared.credentials.pins import Pins, read_pins
 from shared.credentials.secrets import Secret, usable_keys
-from shared.errors import GatewayError, SecretDisabled, SecretMissing
+from shared.errors import (
+    GatewayError,
+    IdentityUnavailable,
+    InternalError,
+    SecretDisabled,
+    SecretMissing,
+    VaultThrottled,
+    VaultUnreachable,
+)
 from shared.settings import ServiceSettings
-from shared.telemetry import log
+from shared.telemetry import fault_path, log
 
 # Seconds between two reads that callers force, and after a first read that failed. After UNCHANGED_READS in a row that
 # brought nothing new it doubles each time, up to the maximum.
 MIN_INTERVAL, MAX_INTERVAL, UNCHANGED_READS = 1.0, 10.0, 3
 # Seconds between background reads that fail; doubled each time up to the maximum.
 RETRY_FIRST, RETRY_MAX = 2.0, 60.0
+# Seconds between reads while there is no snapshot, up to half of them less by chance: while Key Vault does not respond,
+# and while it throttles, which it does for ten seconds. After other failures the pauses are those above.
+AWAY, THROTTLED, JITTER = 1.0, 10.0, 0.5
+# Seconds that all secrets of a read may take together, a token for them included.
+READ_SECONDS = 5.0
 # A snapshot of that many refresh intervals is overdue; how long a request waits for a newer one then, in seconds.
 OVERDUE, OVERDUE_WAIT = 2.0, 1.0
 
@@ -85,6 +101,18 @@ def plan(
     return Plan.WAIT if is_overdue else Plan.USE_AND_REFRESH
 
 
+def cold_pause(error: GatewayError, failures: int) -> float:
+    """Seconds until a cache without a snapshot reads again, after so many failures in a row, of which this is the last.
+
+    They are random, so that the workers that wait for a vault do not read together when it is back.
+    """
+    if isinstance(error, VaultThrottled):
+        return backoff(1, THROTTLED, THROTTLED, jitter=JITTER)
+    if isinstance(error, VaultUnreachable | IdentityUnavailable):
+        return backoff(1, AWAY, AWAY, jitter=JITTER)
+    return backoff(failures, RETRY_FIRST, RETRY_MAX, jitter=JITTER)
+
+
 class CredentialCache:
     """Keeps the latest snapshot of one service's credentials; belongs to one event loop."""
 
@@ -93,6 +121,7 @@ class CredentialCache:
     # _refresh_at       when the next background read may start
     # _forced           whether the read in progress was forced by a caller
     # _unchanged_reads  how many forced reads in a row failed or brought nothing new
+    # _timer            reads again while there is no snapshot
     # _failed_at, problem, _failures   the last read's failure and how many in a row; None and 0 after a success
 
     def __init__(
@@ -112,6 +141,7 @@ class CredentialCache:
         self._unchanged_reads = 0
         self._failed_at: float | None = None
         self._failures = 0
+        self._timer: asyncio.TimerHandle | None = None
         self.problem: GatewayError | None = None
 
     def latest(self) -> Credentials | None:
@@ -177,6 +207,13 @@ class CredentialCache:
         """Seconds since the snapshot was read; None while there is none."""
         return None if self._snapshot is None else self._clock() - self._snapshot.read_at
 
+    def close(self) -> None:
+        """Read no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
+
     def __repr__(self) -> str:
         if self._snapshot is None:
             state = "empty"
@@ -207,6 +244,13 @@ class CredentialCache:
         except GatewayError as error:
             self._record_failure(error)
             raise
+        except Exception as fault:
+            log.error("credentials could not be read: internal-error %s", fault_path(fault))
+            unexpected = InternalError(f"The credentials could not be read: {type(fault).__name__}.", retry_after=1)
+            self._record_failure(unexpected)
+            raise unexpected from fault
+        if self._timer is not None:
+            self._timer.cancel()
         before, self._snapshot = self._snapshot, snapshot
         is_new = before is None or (before.keys, before.pins) != (snapshot.keys, snapshot.pins)
         self._unchanged_reads = self._unchanged_reads + 1 if self._forced and not is_new else 0
@@ -221,8 +265,15 @@ class CredentialCache:
             self._unchanged_reads += 1
         self._failed_at, self.problem, self._failures = now, copy.copy(error), self._failures + 1
         self._refresh_at = now + backoff(self._failures, RETRY_FIRST, RETRY_MAX)
+        if self._snapshot is None:
+            self._read_later(cold_pause(error, self._failures))
         kept = "there is no snapshot" if self._snapshot is None else "the last snapshot stays in use"
         log.warning("credentials could not be read (%s): %s %s", kept, error.slug, error.detail)
+
+    def _read_later(self, pause: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(pause, self._start_reading)
 
 
 class CredentialReader:
@@ -251,7 +302,14 @@ class CredentialReader:
         secondary = asyncio.ensure_future(self._in_thread(self._read_optional, service.secondary_key_secret))
         pinned = asyncio.ensure_future(self._in_thread(self._read_pins, service.pins_secret))
         # All to their ends: of several failures the first in this order is raised, whichever came first.
-        for result in await asyncio.gather(primary, secondary, pinned, return_exceptions=True):
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                results = await asyncio.gather(primary, secondary, pinned, return_exceptions=True)
+        except TimeoutError:
+            raise VaultUnreachable(
+                f"Key Vault, or the identity endpoint, did not respond within {READ_SECONDS:g} s.", retry_after=1
+            ) from None
+        for result in results:
             if isinstance(result, BaseException):
                 raise result
         pins = pinned.result()

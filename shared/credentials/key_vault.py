@@ -39,15 +39,16 @@ if TYPE_CHECKING:
 
 # A failure is returned at once; the caller decides when to retry, and uses the last snapshot meanwhile.
 # Redirects would take tokens and secrets to wherever a response points.
-_NO_RETRIES: dict[str, Any] = {
-    "retry_total": 0,
-    "permit_redirects": False,
-    "connection_timeout": 3,
-    "read_timeout": 5,
-}
+_NO_RETRIES: dict[str, Any] = {"retry_total": 0, "permit_redirects": False}
+# Seconds of one request, for a token or a secret: to connect, and without a byte of the response. The SDK's own are
+# five minutes.
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": 2, "read_timeout": 3}
 
 # Seconds for Retry-After where Key Vault states none.
 _RETRY_AFTER = 5.0
+
+# What the SDK raises for a response that is not Key Vault's: a page of a proxy, or JSON of another form.
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)
 
 # The SDKs log each request's address and headers, and each failed token request, at INFO and WARNING.
 for _name in ("azure.core", "azure.identity", "azure.keyvault", "urllib3"):
@@ -63,15 +64,20 @@ class KeyVault:
 
     def __init__(self, settings: VaultSettings) -> None:
         self._identity = Identity(credential(settings))
-        self._client = SecretClient(settings.url, self._identity, **_transport(settings), **_NO_RETRIES)
+        self._client = SecretClient(settings.url, self._identity, **_transport(settings), **_NO_RETRIES, **_TIMEOUTS)
 
     def read(self, name: str, version: str | None = None) -> Secret:
         """A version of a secret; the latest when none is named."""
-        found = self._call(name, lambda: self._client.get_secret(name, version))
-        if not found.value:
+
+        def get() -> Secret:
+            found = self._client.get_secret(name, version)
+            properties = _version(found.properties)
+            return Secret(found.value or "", properties.id, properties.created)
+
+        secret = self._call(name, get)
+        if not secret.value:
             raise SecretMissing(f"The secret {name!r} is empty.", secret=name)
-        properties = _version(found.properties)
-        return Secret(found.value, properties.id, properties.created)
+        return secret
 
     def read_enabled(self, name: str) -> Secret:
         """The latest enabled version; SecretDisabled where none is enabled."""
@@ -85,15 +91,15 @@ class KeyVault:
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a secret, newest first; those of the same second by their ids, descending."""
-        listed = self._call(name, lambda: list(self._client.list_properties_of_secret_versions(name)))
-        return sorted(map(_version, listed), key=lambda version: (version.created, version.id), reverse=True)
+        listed = self._call(name, lambda: list(map(_version, self._client.list_properties_of_secret_versions(name))))
+        return sorted(listed, key=lambda version: (version.created, version.id), reverse=True)
 
     def write(self, name: str, value: str, *, content_type: str = "", expires: float | None = None) -> Version:
         """Store a new version, which may expire (Unix seconds)."""
         options: dict[str, Any] = {"content_type": content_type or None}
         if expires is not None:
             options["expires_on"] = dt.datetime.fromtimestamp(expires, dt.UTC)
-        return _version(self._call(name, lambda: self._client.set_secret(name, value, **options)).properties)
+        return self._call(name, lambda: _version(self._client.set_secret(name, value, **options).properties))
 
     def disable(self, name: str, version: str) -> None:
         """Disable one version."""
@@ -108,6 +114,11 @@ class KeyVault:
             return call()
         except AzureError as error:
             raise cause(error, name) from error
+        except _UNREADABLE as error:
+            raise VaultUnreachable(
+                "The server at Key Vault's address responded, but not as Key Vault does; a proxy may have responded.",
+                retry_after=_RETRY_AFTER,
+            ) from error
 
 
 def _version(properties: SecretProperties) -> Version:
@@ -174,14 +185,14 @@ def _by_status(error: HttpResponseError, status: int, secret: str) -> GatewayErr
 
 
 def credential(settings: VaultSettings) -> "TokenCredential":
-    """The credential of the identity that the settings name; it does not retry by itself."""
+    """The credential of the identity that the settings name; it waits for seconds only, and does not retry."""
     if settings.identity is IdentityKind.DEFAULT:
         # Imported here: it imports every other credential.
         from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
         client = {"managed_identity_client_id": settings.client_id} if settings.client_id else {}
-        return DefaultAzureCredential(**client)
-    return ManagedIdentityCredential(client_id=settings.client_id or None, retry_total=0)
+        return DefaultAzureCredential(**client, **_TIMEOUTS)
+    return ManagedIdentityCredential(client_id=settings.client_id or None, retry_total=0, **_TIMEOUTS)
 
 
 def _transport(settings: VaultSettings) -> dict[str, Any]:

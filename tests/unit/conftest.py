@@ -9,6 +9,10 @@ import grpc
 import grpc.aio
 import pytest
 
+from tests.support.clock import clock
+
+__all__ = ["clock"]
+
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
     pytest.fail("a unit test must use neither sockets nor processes: move it to tests/integration")

@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "shared.origins",
         "shared.quoting",
         "shared.backoff",
+        "shared.threads",
         "shared.child_process",
         "shared.telemetry",
         "shared.control_plane",

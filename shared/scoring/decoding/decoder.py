@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from shared.scoring.decoding.memory import Memory, busy
 from shared.scoring.decoding.process import DecoderProcess
@@ -18,6 +18,7 @@ from shared.scoring.decoding.work import Content, Work
 from shared.scoring.images import cost
 from shared.scoring.images.formats import Format, format_of
 from shared.telemetry import RequestContext
+from shared.threads import DaemonExecutor
 
 # Bytes that decoding may take in a thread: 5 megapixels of PNG, 2.5 of WebP.
 _LARGE = 32_000_000
@@ -36,7 +37,7 @@ class Decoder:
         self._slots = asyncio.Semaphore(count)
         self._idle: list[DecoderProcess] = []
         # Each waits for a process.
-        self._threads = ThreadPoolExecutor(count, "decoder-process")
+        self._threads = DaemonExecutor(count, "decoder-process")
 
     async def run[T](
         self, work: Work, data: bytes, use: Callable[[Content], T], executor: Executor, context: RequestContext
@@ -70,7 +71,7 @@ class Decoder:
         """End the processes."""
         for process in self._idle:
             process.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     async def _in_process[T](
         self, work: Work, data: bytes, use: Callable[[Content], T], size: int, context: RequestContext

@@ -1,6 +1,7 @@
 """Key Vault's refusals by their codes, and redirects: with the real SDK and scripted responses."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 
 from devstack.authority import Authority
 from shared import errors
+from shared.credentials import key_vault
+from shared.credentials.cache import READ_SECONDS
 from shared.credentials.key_vault import KeyVault
 from shared.errors import GatewayError
-from shared.settings import IdentityKind, VaultSettings
+from shared.settings import IdentityKind, ServiceSettings, VaultSettings
 from tests.support.clients.gateway_server import Response as Reply
 from tests.support.clients.gateway_server import Server
 from tests.support.control_planes import Json, Response, Script
@@ -117,6 +120,52 @@ def test_each_refusal_has_its_cause_and_remedy(script: Script, vault: KeyVault, 
         errors.VaultUnreachable.remedy,
     )
     assert kind.slug in {"vault-forbidden", "vault-unreachable"}
+
+
+# A proxy's page, and JSON that is not a secret.
+@pytest.mark.parametrize("content", [b"<html>Sign in</html>", b"[]", b"null", b'"text"', b"\xff"])
+def test_a_response_that_is_not_key_vault_s_is_an_error(script: Script, vault: KeyVault, content: bytes) -> None:
+    script.responses = [CHALLENGE, Response(content, 200, {"Content-Type": "text/html"})]
+
+    with pytest.raises(GatewayError) as caught:
+        vault.read("cats-key")
+
+    assert isinstance(caught.value, errors.VaultUnreachable | errors.SecretMissing)
+    assert "Sign in" not in caught.value.detail
+
+
+@pytest.mark.parametrize("kind", list(IdentityKind))
+def test_an_identity_endpoint_that_hangs_is_not_waited_for(
+    script: Script, folder: Path, kind: IdentityKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK itself would wait for five minutes."""
+    monkeypatch.setitem(key_vault._TIMEOUTS, "read_timeout", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        script.responses = [CHALLENGE] * 3
+        vault = KeyVault(VaultSettings(script.url, kind, ca_file=str(folder / "ca.pem")))
+
+        with pytest.raises(errors.IdentityUnavailable):
+            vault.read("pins")
+        vault.close()
+
+
+@pytest.mark.usefixtures("vault")  # for its identity
+def test_a_vault_that_hangs_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(key_vault._TIMEOUTS, "read_timeout", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        vault = KeyVault(VaultSettings(url, ca_file=str(folder / "ca.pem")))
+
+        with pytest.raises(errors.VaultUnreachable, match="did not respond"):
+            vault.read("pins")
+        vault.close()
+
+
+def test_every_request_for_a_credential_is_bounded_well_within_a_request_s_deadline() -> None:
+    assert sum(key_vault._TIMEOUTS.values()) <= READ_SECONDS <= ServiceSettings.deadline_seconds / 2
 
 
 @pytest.mark.usefixtures("vault")  # for its identity
