@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457), and the wrapper in which every trigger's work runs."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
@@ -102,10 +103,19 @@ async def _response_or_problem(
             log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
         clear_tracebacks(error)
         return error_response(error, request_id)
+    except asyncio.CancelledError as fault:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # the host cancels the request
+        return _unexpected(fault, request_id, name, error_response)
     except Exception as fault:  # the host would answer an exception with an empty body
-        log.error("%s %s: internal-error %s", name, request_id, fault_path(fault))  # without its stack trace
-        clear_tracebacks(fault)
-        return error_response(InternalError("An unexpected fault stopped the request."), request_id)
+        return _unexpected(fault, request_id, name, error_response)
+
+
+def _unexpected(fault: BaseException, request_id: str, name: str, error_response: ErrorResponse) -> func.HttpResponse:
+    log.error("%s %s: internal-error %s", name, request_id, fault_path(fault))  # without its stack trace
+    clear_tracebacks(fault)
+    return error_response(InternalError("An unexpected fault stopped the request."), request_id)
 
 
 def clear_tracebacks(error: BaseException | None) -> None:

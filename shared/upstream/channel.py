@@ -1,6 +1,7 @@
 """A TLS gRPC channel to a service, with the certificates that it trusts and the number of calls on it."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,9 +12,10 @@ from shared.credentials.pins import Pins, Roots
 from shared.settings import ServiceSettings, Tls
 from shared.telemetry import RequestContext, log
 
-# Seconds that the calls on a replaced channel have left, and that a connection may take to be made.
-DRAIN_SECONDS = 30.0
+# Seconds that a connection may take to be made.
 CONNECT_SECONDS = 10.0
+# Seconds after the last deadline of its calls at which a replaced channel is closed: gRPC ends the calls themselves.
+_AFTER_DEADLINE = 1.0
 
 type _Method = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
@@ -70,6 +72,7 @@ class Channel:
 
     # _calls    calls in progress
     # _idle     set while there are none
+    # _until    the end of the last deadline, or wait, of the calls so far
     # _methods  gRPC's callables by the methods' full names
 
     def __init__(self, target: Target, pins: Pins | None) -> None:
@@ -78,6 +81,7 @@ class Channel:
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._until = 0.0
         self._channel = _open(target, pins)
         self._methods: dict[str, _Method] = {}
 
@@ -85,23 +89,35 @@ class Channel:
         """Call a method, as ``/package.Service/Method``, with a serialized message; the response is serialized too.
 
         Raises:
-            grpc.aio.AioRpcError: as gRPC reports it.
+            grpc.aio.AioRpcError: as gRPC reports it; UNAVAILABLE also where the channel was closed meanwhile.
         """
+        self._until = max(self._until, context.deadline)
         callable_ = self._methods.get(method)
         if callable_ is None:
             # Without serializers: bytes in, bytes out.
             callable_ = self._methods[method] = self._channel.unary_unary(method)
-        return await callable_(request, timeout=max(context.remaining, 0.001), metadata=self._metadata(key, context))
+        metadata = self._metadata(key, context)
+        try:
+            return await callable_(request, timeout=max(context.remaining, 0.001), metadata=metadata)
+        except grpc.aio.UsageError:
+            raise _closed() from None
+        except asyncio.CancelledError:
+            # gRPC's way to report that the channel was closed; otherwise someone has cancelled this task.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise _closed() from None
 
     async def connected(self, seconds: float, *, through_failures: bool = False) -> bool:
         """Wait until the channel is connected; False where ``seconds`` pass before, or an attempt to connect fails.
 
         With ``through_failures`` failed attempts do not end the wait.
         """
+        self._until = max(self._until, time.monotonic() + seconds)
         try:
             async with asyncio.timeout(max(seconds, 0)):
                 return await self._connect(through_failures=through_failures)
-        except TimeoutError:
+        except (TimeoutError, grpc.aio.UsageError):  # the latter: it was closed
             return False
 
     @property
@@ -119,11 +135,12 @@ class Channel:
         if not self._calls:
             self._idle.set()
 
-    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Close after the last call, or after ``seconds``."""
+    async def drain(self) -> None:
+        """Close after the last call; a moment after the last deadline at the latest, when none can be in progress."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
+            while self._calls:
+                async with asyncio.timeout(max(self._until - time.monotonic(), 0) + _AFTER_DEADLINE):
+                    await self._idle.wait()
         except TimeoutError:
             log.warning("a channel is closed with %d calls still in progress", self._calls)
         await self.close()
@@ -155,6 +172,11 @@ class Channel:
         if context.tracestate:
             metadata.append(("tracestate", context.tracestate))
         return tuple(metadata)
+
+
+def _closed() -> grpc.aio.AioRpcError:
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "the channel was closed")
 
 
 def _open(target: Target, pins: Pins | None) -> grpc.aio.Channel:

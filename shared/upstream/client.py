@@ -7,7 +7,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from shared.credentials.cache import CredentialCache, Credentials
-from shared.errors import GatewayError
+from shared.errors import DeadlineExceeded, GatewayError
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext
 from shared.upstream.admission import Admission
@@ -77,10 +77,12 @@ class ServiceClient:
                 elif is_outage(why):
                     await self._recovery.from_disconnection(untrusted or why, attempts, credentials, context)
                 else:
+                    if not isinstance(why, DeadlineExceeded):
+                        self._recovery.responded()
                     raise why from error
             else:
                 break
-        self._recovery.call_succeeded()
+        self._recovery.responded()
         return response
 
     async def call_once(self, method: str, request: bytes, context: RequestContext) -> bytes:
@@ -97,6 +99,7 @@ class ServiceClient:
         except AioRpcError as error:
             raise self._cause(error) from error
         self._slot.withdrawn = ()
+        self._recovery.responded()
         return response
 
     @property

@@ -12,7 +12,7 @@ from shared.credentials.cache import CredentialCache, Credentials
 from shared.credentials.pins import Pins
 from shared.errors import GatewayError
 from shared.telemetry import CREDENTIALS, WAIT, RequestContext
-from shared.upstream.retry import PAUSE_LAST, RetryBudget, patience, pause
+from shared.upstream.retry import FORGOTTEN, MARGIN, PAUSE_LAST, RetryBudget, patience, pause
 from shared.upstream.slot import ChannelSlot
 
 
@@ -23,17 +23,20 @@ class Recovery:
     """
 
     # _down_since  when the service was first seen to be in trouble; None while it responds
+    # _seen_at     when a call last met that trouble
 
     def __init__(self, slot: ChannelSlot, credentials: CredentialCache | None) -> None:
         self._slot = slot
         self._credentials = credentials
         self._budget = RetryBudget()
         self._down_since: float | None = None
+        self._seen_at = 0.0
 
     def call_started(self) -> None:
         self._budget.earn()
 
-    def call_succeeded(self) -> None:
+    def responded(self) -> None:
+        """The service was reached, whatever it responded."""
         self._down_since = None
 
     async def from_disconnection(
@@ -62,6 +65,7 @@ class Recovery:
                     await self._reconnected(used)
                     back = True
         if not back:
+            self._seen_at = time.monotonic()
             raise error
 
     async def from_distrust(
@@ -78,16 +82,17 @@ class Recovery:
         seconds = self._patience(context)
         if await self._replaced(await self.newer(used, context), context):
             return
-        if seconds <= 0:
+        if min(seconds, context.remaining - MARGIN) <= 0:
             raise error
         with context.timings.measure(WAIT):
             await asyncio.sleep(min(pause(attempts), seconds))
 
     async def newer(self, used: Credentials, context: RequestContext) -> Credentials:
-        """Credentials newer than ``used``, or ``used`` itself; within the request's deadline."""
-        with context.timings.measure(CREDENTIALS):
-            async with context.timeout():
+        """Credentials newer than ``used``, or ``used`` itself; shortly before the request's deadline at the latest."""
+        with context.timings.measure(CREDENTIALS), suppress(TimeoutError):
+            async with _before_deadline(context):
                 return await self._newest(used)
+        return used
 
     def pins(self, used: Credentials | None) -> Pins | None:
         """The newest pins, for the channel: older ones would bring a withdrawn certificate back."""
@@ -97,7 +102,9 @@ class Recovery:
     def _patience(self, context: RequestContext) -> float:
         """Seconds for which the call may wait until the service, seen to be in trouble now, may be back."""
         now = time.monotonic()
-        self._down_since = self._down_since or now
+        if self._down_since is None or now - self._seen_at > FORGOTTEN:
+            self._down_since = now
+        self._seen_at = now
         return patience(now=now, down_since=self._down_since, remaining=context.remaining)
 
     async def _reconnected(self, used: Credentials | None) -> None:
@@ -136,10 +143,15 @@ class Recovery:
             return False
         with context.timings.measure(WAIT):
             try:
-                async with context.timeout():
+                async with _before_deadline(context):
                     return await self._slot.renew(fresh.pins)
             except TimeoutError:
                 return False
 
     async def _newest(self, used: Credentials) -> Credentials:
         return used if self._credentials is None else await self._credentials.newer_than(used)
+
+
+def _before_deadline(context: RequestContext) -> asyncio.Timeout:
+    """Ends a wait while there is time to report the cause instead of the delay."""
+    return asyncio.timeout(max(context.remaining - MARGIN, 0))

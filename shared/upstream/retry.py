@@ -14,6 +14,8 @@ SAVED = 100.0
 
 # An outage is waited out this long from its beginning, in seconds; later calls fail at once.
 PATIENCE = 2.0
+# An outage that no call has met for that many seconds is over: a later one has its own beginning.
+FORGOTTEN = 5.0
 # Waiting ends this long before the deadline, in seconds, so that the error names the cause instead of the delay.
 MARGIN = 0.03
 

@@ -8,7 +8,7 @@ new channel; once it is connected, new calls use it, and the old one closes afte
     live                -> another is live, old is draining      a pin was removed: no more calls over the old one
     live + replacement  -> replacement is live, old is draining  the replacement is connected
     live + replacement  -> live                                  it did not connect: the old one stays, retried later
-    draining            -> closed                                the last call ended, or DRAIN_SECONDS passed
+    draining            -> closed                                the last call ended, by its deadline at the latest
 """
 
 import asyncio

@@ -164,21 +164,40 @@ async def test_a_channel_reconnects_after_a_restart(service: Service, slot: Chan
     assert await predict(slot, pins(issued))
 
 
-async def test_draining_ends_at_its_time_limit(service: Service, issued: Issued) -> None:
+async def test_a_replaced_channel_lives_as_long_as_its_oldest_call_s_deadline(service: Service, issued: Issued) -> None:
     service.set_faults(Faults(hang=True))
     channel = Channel(at(service), pins(issued))
 
-    async def hang() -> None:
+    async def hang(seconds: float) -> None:
         with channel:
-            await channel.call(PREDICT, REQUEST, KEYS.primary, context())
+            await channel.call(PREDICT, REQUEST, KEYS.primary, context(seconds))
 
-    hanging = asyncio.create_task(hang())
-    await wait_until_async(lambda: service.recorder.calls, "the call has arrived")
+    hanging = [asyncio.create_task(hang(seconds)) for seconds in (1.0, 0.3)]
+    await wait_until_async(lambda: len(service.recorder.calls) == 2, "the calls have arrived")
+    await channel.drain()
 
-    await channel.drain(0.05)
+    assert channel.state == "shutdown"
+    for call in hanging:  # each ended by its own deadline, not by the channel
+        with pytest.raises(AioRpcError) as caught:
+            await call
+        assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
 
-    with pytest.raises((AioRpcError, asyncio.CancelledError)):
-        await hanging
+
+async def test_a_channel_that_is_closed_reports_its_calls_as_unavailable(service: Service, issued: Issued) -> None:
+    """gRPC itself would cancel the task, as nobody asked."""
+    service.set_faults(Faults(hang=True))
+    channel = Channel(at(service), pins(issued))
+    calls = [asyncio.create_task(channel.call(PREDICT, REQUEST, KEYS.primary, context())) for _ in range(2)]
+    await wait_until_async(lambda: len(service.recorder.calls) == 2, "the calls have arrived")
+
+    calls[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calls[1]
+    await channel.close()
+
+    with pytest.raises(AioRpcError, match="the channel was closed") as caught:
+        await calls[0]
+    assert caught.value.code() is StatusCode.UNAVAILABLE
 
 
 async def test_a_key_is_never_sent_without_tls(start: StartService) -> None:

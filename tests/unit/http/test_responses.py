@@ -1,5 +1,6 @@
 """HTTP responses: JSON, problem documents, headers and internal errors."""
 
+import asyncio
 import json
 import logging
 import re
@@ -106,6 +107,27 @@ async def test_an_internal_error_is_a_problem_document_without_contents(caplog: 
     assert re.fullmatch(rf"score an-id: internal-error KeyError at {path}", line), line
     assert b"secret" not in response.get_body()
     assert "secret" not in caplog.text
+
+
+async def test_a_cancellation_is_passed_on_only_if_the_request_itself_is_cancelled() -> None:
+    async def cancelled() -> func.HttpResponse:
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+        raise AssertionError
+
+    async def endless() -> func.HttpResponse:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    response = await responded(cancelled)
+    assert (response.status_code, json.loads(response.get_body())["type"].rpartition(":")[2]) == (500, "internal-error")
+
+    request = asyncio.create_task(responded(endless))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
 
 
 def test_an_anonymous_problem_document_has_the_meaning_of_its_type_as_detail() -> None:

@@ -1,0 +1,353 @@
+"""What a client does, and when: attempts, keys, pauses, patience and channels, on the test's own clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import pytest
+from grpc import ChannelConnectivity as State
+from grpc import StatusCode
+
+from shared import errors
+from shared.credentials.cache import CredentialCache, Credentials
+from shared.credentials.pins import Pins
+from shared.errors import GatewayError
+from shared.settings import ServiceSettings
+from shared.telemetry import RequestContext
+from shared.upstream import recovery
+from shared.upstream.channel import CONNECT_SECONDS
+from shared.upstream.client import ServiceClient
+from shared.upstream.retry import FORGOTTEN, MARGIN, PATIENCE, PAUSE_FIRST, PAUSE_LAST, SAVED
+from shared.upstream.slot import RETRY_SECONDS
+from tests.support.clock import Clock
+from tests.support.fake_network import FakeNetwork, Seen, failure, network
+
+__all__ = ["network"]
+
+OLD, NEW, NEWEST = (Pins(f"{name} ".encode(), (name,)) for name in ("old", "new", "newest"))
+BOTH = Pins(b"old new ", ("old", "new"))
+ALL = Pins(b"old new newest ", ("old", "new", "newest"))
+REFRESH = 1000.0
+
+
+class Vault:
+    """What Key Vault has; each read takes ``seconds``."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.keys: tuple[str, ...] = ("one", "two")
+        self.pins = OLD
+        self.seconds = 0.01
+        self.reads = 0
+        self.cache = CredentialCache(self._read, refresh_seconds=REFRESH, clock=clock.monotonic)
+        self._clock = clock
+
+    async def _read(self) -> Credentials:
+        self.reads += 1
+        started, keys, pins = self._clock.now, self.keys, self.pins
+        await asyncio.sleep(self.seconds)
+        return Credentials(keys, pins, started)
+
+
+@pytest.fixture
+def vault(clock: Clock) -> Vault:
+    return Vault(clock)
+
+
+@pytest.fixture
+async def client(network: FakeNetwork, vault: Vault) -> AsyncIterator[ServiceClient]:
+    """A client that has made its first call."""
+    client = ServiceClient(ServiceSettings("cats", "localhost"), vault.cache)
+    await call(client, network.clock)
+    network.calls.clear()
+    yield client
+    await client.close()
+    vault.cache.close()
+    assert all(channel.closed_at is not None for channel in network.channels)
+
+
+@pytest.fixture
+def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are random up to these."""
+    monkeypatch.setattr(recovery, "pause", lambda attempt: min(PAUSE_FIRST * 2 ** (attempt - 1), PAUSE_LAST))
+
+
+async def call(client: ServiceClient, clock: Clock, seconds: float = 10) -> bytes:
+    return await client.call("/method", b"request", RequestContext("request", clock.now + seconds))
+
+
+async def failed(client: ServiceClient, clock: Clock, seconds: float = 10) -> tuple[GatewayError, float]:
+    """The error of a call, and how long it took."""
+    started = clock.now
+    with pytest.raises(GatewayError) as caught:
+        await call(client, clock, seconds)
+    return caught.value, round(clock.now - started, 3)
+
+
+def refusing(*accepted: str) -> Callable[[Seen], Awaitable[bytes]]:
+    """A service that accepts these keys."""
+
+    async def respond(seen: Seen) -> bytes:
+        if seen.key not in accepted:
+            raise failure(StatusCode.UNAUTHENTICATED)
+        return b"response"
+
+    return respond
+
+
+def failing(codes: Sequence[StatusCode]) -> Callable[[Seen], Awaitable[bytes]]:
+    """A service whose next calls fail like this."""
+    left = list(codes)
+
+    async def respond(_: Seen) -> bytes:
+        if left:
+            raise failure(left.pop(0), "Socket closed")
+        return b"response"
+
+    return respond
+
+
+async def test_each_key_is_tried_once_and_the_accepted_one_first_from_then_on(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    network.respond = refusing("two")
+
+    for _ in range(3):
+        await call(client, clock)
+
+    assert network.keys == ["one", "two", "two", "two"]
+
+
+async def test_refused_keys_are_not_sent_again_beside_newer_ones(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.respond, vault.keys = refusing("four"), ("two", "three", "four")
+    clock.now += 10
+
+    await call(client, clock)
+
+    assert network.keys == ["one", "two", "three", "four"]
+    assert vault.reads == 2
+
+
+async def test_where_no_key_is_accepted_each_call_tries_each_key_once(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.respond = refusing()
+    clock.now += 10
+
+    for _ in range(3):
+        error, _ = await failed(client, clock)
+        assert isinstance(error, errors.KeysRefused)
+
+    assert network.keys == ["one", "two"] * 3
+    assert vault.reads == 2
+
+
+@pytest.mark.usefixtures("longest_pauses")
+async def test_the_pauses_between_attempts_double_up_to_the_longest(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    network.respond = failing([StatusCode.UNAVAILABLE] * 7)
+
+    await call(client, clock)
+
+    assert network.times == [0, 0.02, 0.06, 0.14, 0.3, 0.62, 1.12, 1.62]
+
+
+@pytest.mark.parametrize(("seconds", "patience"), [(10, PATIENCE), (1, 1 - MARGIN)])
+async def test_an_outage_is_waited_out_as_long_as_stated(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, seconds: float, patience: float
+) -> None:
+    network.up = False
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+
+    error, took = await failed(client, clock, seconds)
+
+    assert isinstance(error, errors.ServiceUnreachable)
+    assert took == pytest.approx(patience, abs=0.011)  # and a last read of the vault
+    assert network.calls == []
+
+
+async def test_a_service_that_is_back_in_time_costs_no_call(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    network.up = False
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    waiting = asyncio.create_task(call(client, clock))
+    await asyncio.sleep(PATIENCE - 0.5)
+    network.up = True
+
+    assert await waiting == b"response"
+
+
+async def test_later_calls_of_an_outage_wait_no_more_but_a_later_outage_has_its_own_patience(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    network.up = False
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    await failed(client, clock)
+    assert (await failed(client, clock))[1] <= 0.3
+
+    # No call has succeeded since, and one breaks an hour later.
+    await asyncio.sleep(3600)
+    network.up, network.respond = True, failing([StatusCode.UNAVAILABLE])
+
+    assert await call(client, clock) == b"response"
+
+
+async def test_an_outage_that_calls_keep_meeting_is_not_waited_out_again(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    network.up = False
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    await failed(client, clock)
+
+    for _ in range(10):
+        await asyncio.sleep(FORGOTTEN - 0.5)
+        assert (await failed(client, clock))[1] <= 0.3
+
+
+@pytest.mark.parametrize("response", [StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED, StatusCode.INTERNAL])
+async def test_a_service_that_responds_with_an_error_is_not_down(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, response: StatusCode
+) -> None:
+    network.up = False
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    await failed(client, clock)
+    network.up = True
+    await asyncio.sleep(1)
+
+    network.respond = failing([response] * 2)
+    with suppress(GatewayError):
+        await call(client, clock)
+    network.respond = failing([StatusCode.UNAVAILABLE])
+
+    assert await call(client, clock) == b"response"
+
+
+async def test_after_the_saved_retries_each_is_earned_by_five_calls(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    async def respond(_: Seen) -> bytes:
+        raise failure(StatusCode.UNAVAILABLE, "Socket closed")
+
+    network.respond = respond
+    while len(network.calls) < 1000:
+        await asyncio.sleep(FORGOTTEN + 1)  # each call would wait for two seconds
+        with suppress(GatewayError):
+            await call(client, clock)
+    calls = len({seen.at for seen in network.calls})
+    assert calls == 1000  # no two attempts at once
+
+    started = len(network.calls)
+    for _ in range(50):
+        await asyncio.sleep(FORGOTTEN + 1)
+        with suppress(GatewayError):
+            await call(client, clock)
+    assert len(network.calls) - started == 50 * 1.2
+    assert SAVED == 100
+
+
+async def test_a_replaced_channel_is_closed_after_its_last_call(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.respond = first_call(3 * REFRESH, None)
+    slow = asyncio.create_task(call(client, clock, 4 * REFRESH))
+    await asyncio.sleep(0.1)
+    await renewed(client, clock, vault, BOTH)
+    assert [channel.closed_at for channel in network.channels] == [None, None]
+
+    await slow
+    ended = clock.now
+    await asyncio.sleep(1)
+    assert [channel.closed_at for channel in network.channels] == [ended, None]
+
+
+def first_call(seconds: float, error: StatusCode | None) -> Callable[[Seen], Awaitable[bytes]]:
+    """A service whose next call takes so long, and may then fail."""
+    seen: list[Seen] = []
+
+    async def respond(one: Seen) -> bytes:
+        seen.append(one)
+        if len(seen) == 1:
+            await asyncio.sleep(seconds)
+            if error is not None:
+                raise failure(error)
+        return b"response"
+
+    return respond
+
+
+async def renewed(client: ServiceClient, clock: Clock, vault: Vault, pins: Pins) -> None:
+    """Store pins, and make calls until the live channel has them."""
+    vault.pins = pins
+    await asyncio.sleep(REFRESH)
+    for _ in range(20):
+        await call(client, clock)
+        await asyncio.sleep(0.1)
+    assert f"{pins!r}>>" in repr(client)
+
+
+async def test_a_successor_that_hangs_delays_no_call_and_is_given_up(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.hangs, vault.pins = lambda _roots: True, BOTH
+    await asyncio.sleep(REFRESH)
+    started = clock.now
+    while clock.now < started + 20:
+        before = clock.now
+        assert await call(client, clock) == b"response"
+        assert clock.now == before
+        await asyncio.sleep(0.1)
+
+    assert {seen.channel for seen in network.calls} == {0}
+    first, second = network.channels[1:]
+    assert first.closed_at == pytest.approx(started + CONNECT_SECONDS, abs=0.3)
+    assert second.closed_at is None
+    assert CONNECT_SECONDS + RETRY_SECONDS < 20
+
+
+async def test_a_channel_that_went_idle_connects_at_the_next_call(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    network.channels[0].drop(State.IDLE)
+    before = clock.now
+
+    assert await call(client, clock) == b"response"
+
+    assert clock.now - before == pytest.approx(network.handshake)
+    assert len(network.channels) == 1
+
+
+async def test_a_renewal_that_hangs_ends_at_the_call_s_deadline_with_the_cause(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.accepts = network.hangs = lambda roots: b"new " in roots
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    vault.pins = BOTH
+    clock.now += 10
+
+    error, took = await failed(client, clock, 3)
+
+    assert isinstance(error, errors.ServiceUntrusted)
+    assert took == pytest.approx(3 - MARGIN, abs=0.001)
+
+
+async def test_a_call_that_is_refused_late_does_not_put_older_pins_back(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    """It began with the oldest pins, and ends while the newest are in use."""
+
+    network.respond = first_call(3 * REFRESH, StatusCode.UNAUTHENTICATED)
+    slow = asyncio.create_task(call(client, clock, 4 * REFRESH))
+    await asyncio.sleep(0.1)
+    await renewed(client, clock, vault, BOTH)
+    await renewed(client, clock, vault, ALL)
+    opened = len(network.channels)
+
+    assert await slow == b"response"
+    await asyncio.sleep(30)
+
+    assert len(network.channels) == opened
+    assert network.calls[-1].channel == opened - 1
+    assert [channel.closed_at is None for channel in network.channels] == [False] * (opened - 1) + [True]
