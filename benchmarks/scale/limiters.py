@@ -6,9 +6,11 @@ A limiter is called before and after each call; calls end in the order in which 
 
 # ruff: noqa: ARG002 - not every limiter uses all arguments
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Protocol
 from unittest.mock import patch
 
 from shared.errors import DeadlineExceeded, Overloaded
@@ -19,6 +21,17 @@ from shared.upstream import admission
 MOST = ServiceSettings.max_concurrency
 # As good as none, for the limiters that have no setting.
 UNLIMITED = 1_000.0
+
+
+class Ended(Protocol):
+    """A call that has ended."""
+
+    @property
+    def in_time(self) -> bool: ...
+
+    @property
+    def last(self) -> bool:
+        """Whether it is the last of its request."""
 
 
 class Limiter:
@@ -32,11 +45,11 @@ class Limiter:
         """The most calls under way."""
         return self._limit
 
-    def admits(self, now: float, in_flight: int) -> bool:
-        """Whether another call may begin, with ``in_flight`` under way; if so, it does."""
+    def admits(self, now: float, in_flight: int, images: Sequence[int] = (1,)) -> bool:
+        """Whether calls with so many images may begin, with ``in_flight`` under way; if so, they do."""
         return in_flight < max(1, int(self._limit))
 
-    def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
+    def done(self, now: float, latency: float, in_flight: int, call: Ended) -> None:
         """The oldest call has ended after ``latency``, in time or at its deadline; it counts as ``in_flight``."""
 
 
@@ -72,32 +85,69 @@ class _Call(RequestContext):
 
 
 class Own(Limiter):
-    """The gateway's own limiter; only within :func:`own_clock`."""
+    """The gateway's own limiter; only within :func:`own_clock`. ``kind`` may be one that lacks a part of it."""
 
-    def __init__(self, deadline: float, most: int = MOST) -> None:
-        self._admission = admission.Admission(most, deadline)
+    def __init__(
+        self, deadline: float, most: int = MOST, kind: type[admission.Admission] = admission.Admission
+    ) -> None:
+        self._admission = kind(most, deadline)
         self._call = _Call("", deadline)
-        self._under_way: deque[ExitStack] = deque()
+        self._under_way: deque[tuple[AbstractContextManager[None], AbstractContextManager[None]]] = deque()
 
     @property
     def limit(self) -> float:
         return self._admission._limit  # noqa: SLF001 - it has no public name
 
-    def admits(self, now: float, in_flight: int) -> bool:
+    def admits(self, now: float, in_flight: int, images: Sequence[int] = (1,)) -> bool:
         _CLOCK.now = now
-        call = ExitStack()
+        permit = self._admission.permit(sum(images), self._call)
         try:
-            call.enter_context(self._admission.permit(1, self._call))
+            permit.__enter__()
         except Overloaded:
             return False
-        call.enter_context(self._admission.track(self._call))
-        self._under_way.append(call)
+        context = replace(self._call, images=len(images))
+        for count in images:
+            call = self._admission.track(context, count)
+            call.__enter__()
+            self._under_way.append((call, permit))
         return True
 
-    def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
+    def done(self, now: float, latency: float, in_flight: int, call: Ended) -> None:
         _CLOCK.now = now
-        error = None if in_time else DeadlineExceeded("")
-        self._under_way.popleft().__exit__(None if in_time else DeadlineExceeded, error, None)
+        error = None if call.in_time else DeadlineExceeded("")
+        tracked, permit = self._under_way.popleft()
+        tracked.__exit__(None if error is None else DeadlineExceeded, error, None)
+        if call.last:
+            permit.__exit__(None, None, None)
+
+
+class NeverAges(admission.Admission):
+    """The gateway's admission, but the shortest time that was seen stays for ever."""
+
+    def __init__(self, ceiling: int, deadline: float) -> None:
+        super().__init__(ceiling, deadline)
+        self._shortest = defaultdict(_Unforgotten)
+
+
+class _Unforgotten(admission.ShortestTime):
+    def learn(self, seconds: float, now: float, *, alone: bool) -> None:
+        self.seconds = min(self.seconds, seconds)
+
+
+class CountsMessages(admission.Admission):
+    """The gateway's admission, but what is with the service is counted in messages."""
+
+    def track(self, context: RequestContext, images: int = 1) -> admission.TrackedCall:
+        return super().track(context)
+
+
+class WantsRoomForAll(admission.Admission):
+    """The gateway's admission, but all images of a request must be within the limit."""
+
+    def _acquire(self, images: int, context: RequestContext) -> None:
+        if self._images and self._images + images > int(self._limit):
+            raise Overloaded("")
+        super()._acquire(images, context)
 
 
 class Aimd(Limiter):
@@ -125,7 +175,8 @@ class Aimd(Limiter):
         self._from_flight, self._growing = from_flight, doubles
         self._cut_at, self._lowest = float("-inf"), float("inf")
 
-    def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
+    def done(self, now: float, latency: float, in_flight: int, call: Ended) -> None:
+        in_time = call.in_time
         if in_time:
             self._lowest = min(self._lowest, latency)
         patience = self._patience * self._lowest if self._patience else 0.0
@@ -155,8 +206,8 @@ class Vegas(Limiter):
         super().__init__(float(admission.FIRST_LIMIT))
         self._lowest = float("inf")
 
-    def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
-        if not in_time:
+    def done(self, now: float, latency: float, in_flight: int, call: Ended) -> None:
+        if not call.in_time:
             self._limit = max(1.0, self._limit / 2)
             return
         self._lowest = min(self._lowest, latency)
@@ -178,7 +229,7 @@ class Gradient(Limiter):
         super().__init__(float(admission.FIRST_LIMIT))
         self._usual = 0.0
 
-    def done(self, now: float, latency: float, in_flight: int, *, in_time: bool) -> None:
+    def done(self, now: float, latency: float, in_flight: int, call: Ended) -> None:
         self._usual = latency if not self._usual else self._usual + (latency - self._usual) / 600
         if self._usual > 2 * latency:
             self._usual *= 0.95

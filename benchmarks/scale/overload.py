@@ -1,12 +1,15 @@
 """Many workers, each with a limit of its own, in front of one node that takes one image at a time, in order.
 
+Requests have one image, or several: each a call of its own, or all in one message.
+
 The node's queue is first come, first served, so a call's begin and end are known when it arrives. A call that exceeds
 its deadline leaves its worker's count; the node either never begins it (where it drops cancelled calls) or scores it in
 vain.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +25,8 @@ class Overload(NamedTuple):
     """A case: ``load`` is the rate of arrivals over the node's capacity; times are in seconds.
 
     ``joins`` is when each worker starts (at 0 when left out); ``slowness`` is the factor of the service time at a time.
+    ``sizes`` are the numbers of images of requests, each as frequent; ``together``: they are in one message. Several
+    ``replicas`` have one queue and the same capacity: each takes as many times longer.
     """
 
     load: float
@@ -35,19 +40,27 @@ class Overload(NamedTuple):
     joins: Sequence[float] = ()
     slowness: Callable[[float], float] = lambda _: 1.0
     seed: int = 1
+    sizes: Sequence[int] = (1,)
+    together: bool = False
+    replicas: int = 1
 
 
 class Call(NamedTuple):
-    """An admitted call, which ends at ``at``."""
+    """An admitted call, which ends at ``at``; ``last`` of its request."""
 
     at: float
     latency: float
     worker: int
     in_time: bool
+    images: int
+    last: bool
 
 
 class Outcome(NamedTuple):
-    """The results after the warm-up; ``latencies`` and ``ended`` (times) are those of the calls in time."""
+    """The results after the warm-up; ``latencies`` and ``ended`` (times) are those of the calls in time.
+
+    ``refused`` is the share of all images, ``refused_of`` that of the requests of each size.
+    """
 
     goodput: float
     refused: float
@@ -56,6 +69,7 @@ class Outcome(NamedTuple):
     ended: Floats
     fairness: float
     limits: Floats
+    refused_of: Mapping[int, float]
 
     def latency(self, percent: float) -> float:
         """A percentile of the latencies in time, in seconds; NaN where there is none."""
@@ -63,19 +77,22 @@ class Outcome(NamedTuple):
 
 
 class Node:
-    """Serves one call at a time, in the order of arrival; calls must be given in the order of time."""
+    """Serves calls in the order of arrival, one for each replica; calls must be given in the order of time."""
 
-    def __init__(self, service: float, slowness: Callable[[float], float], *, drops_expired: bool) -> None:
-        self._service, self._slowness, self._drops = service, slowness, drops_expired
-        self._free_at = 0.0
+    def __init__(
+        self, service: float, slowness: Callable[[float], float], *, drops_expired: bool, replicas: int = 1
+    ) -> None:
+        self._service, self._slowness, self._drops = service * replicas, slowness, drops_expired
+        self._free_at = [0.0] * replicas
 
-    def serve(self, now: float, gone_at: float) -> float:
+    def serve(self, now: float, gone_at: float, images: int = 1) -> float:
         """When a call that arrives ``now`` is served; infinity where the node drops it."""
-        start = max(now, self._free_at)
+        start = max(now, self._free_at[0])
         if self._drops and start >= gone_at:
             return float("inf")
-        self._free_at = start + self._service * self._slowness(start)
-        return self._free_at
+        end = start + images * self._service * self._slowness(start)
+        heapq.heapreplace(self._free_at, end)
+        return end
 
 
 @own_clock()
@@ -83,42 +100,48 @@ def simulate(case: Overload, maker: Maker) -> Outcome:
     """Simulate; the same seed gives the same calls."""
     random = np.random.default_rng(case.seed)
     # The times of the calls, a Poisson process.
-    count = random.poisson(case.load / case.service * case.seconds)
+    count = random.poisson(case.load / case.service * case.seconds / np.mean(case.sizes))
     times = np.sort(random.random(count)) * case.seconds
     joins = np.sort(np.array(case.joins or [0.0] * case.workers))
     present = np.searchsorted(joins, times, side="right")
     chosen = (random.random(len(times)) * present).astype(int)
+    sizes = random.choice(case.sizes, len(times)) if len(case.sizes) > 1 else np.full(len(times), case.sizes[0])
     limiters, in_flight = [maker(case.deadline) for _ in range(case.workers)], [0] * case.workers
-    node = Node(case.service, case.slowness, drops_expired=case.drops_expired)
+    node = Node(case.service, case.slowness, drops_expired=case.drops_expired, replicas=case.replicas)
     under_way: deque[Call] = deque()
     ended: list[Call] = []
-    refused = 0
-    for now, worker in zip(times.tolist(), chosen.tolist(), strict=True):
+    asked, refused = Counter[int](), Counter[int]()
+    for now, worker, size in zip(times.tolist(), chosen.tolist(), sizes.tolist(), strict=True):
         while under_way and under_way[0].at <= now:
             call = under_way.popleft()
-            limiters[call.worker].done(call.at, call.latency, in_flight[call.worker], in_time=call.in_time)
-            in_flight[call.worker] -= 1
+            limiters[call.worker].done(call.at, call.latency, in_flight[call.worker], call)
+            in_flight[call.worker] -= call.images
             ended.append(call)
-        if not limiters[worker].admits(now, in_flight[worker]):
-            refused += now >= case.warm_up
+        asked[size] += now >= case.warm_up
+        images = [size] if case.together else [1] * size
+        if not limiters[worker].admits(now, in_flight[worker], images):
+            refused[size] += now >= case.warm_up
             continue
-        in_flight[worker] += 1
+        in_flight[worker] += size
         gone = now + case.deadline
-        # Sent and answered over half a round trip each.
-        served = node.serve(now + case.round_trip / 2, gone) + case.round_trip / 2
-        at = min(served, gone)
-        under_way.append(Call(at, at - now, worker, served <= gone))
-    counted = np.array([call for call in ended if call.at >= case.warm_up]).reshape(-1, 4)
+        for turn, count in enumerate(images, 1):
+            # Sent and answered over half a round trip each.
+            served = node.serve(now + case.round_trip / 2, gone, count) + case.round_trip / 2
+            at = min(served, gone)
+            under_way.append(Call(at, at - now, worker, served <= gone, count, turn == len(images)))
+    counted = np.array([call for call in ended if call.at >= case.warm_up]).reshape(-1, 6)
     in_time = counted[counted[:, 3] == 1]
-    offered = max(1, len(counted) + refused)
+    scored, refused_images = counted[:, 4].sum(), sum(size * count for size, count in refused.items())
+    offered = max(1, scored + refused_images)
     return Outcome(
-        goodput=float(len(in_time) * case.service / (case.seconds - case.warm_up)),
-        refused=refused / offered,
-        late=(len(counted) - len(in_time)) / offered,
+        goodput=float(in_time[:, 4].sum() * case.service / (case.seconds - case.warm_up)),
+        refused=refused_images / offered,
+        late=(scored - in_time[:, 4].sum()) / offered,
         latencies=in_time[:, 1],
         ended=in_time[:, 0],
         fairness=jain(np.bincount(in_time[:, 2].astype(int), minlength=case.workers)),
         limits=np.array([limiter.limit for limiter in limiters]),
+        refused_of={size: refused[size] / max(1, asked[size]) for size in sorted(asked)},
     )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.scale.queues import Floats
 from benchmarks.scale.vault import SPREAD, backoff
+from shared.credentials.cache import READ_SECONDS
 
-# The seconds of a failed read: 429 comes at once; one that hangs is cancelled after 3 s without a connection, or 5 s
-# without an answer, which is 8 s at worst.
-QUICK, HANGING = 0.05, 8.0
+# The seconds of a failed read: 429 comes at once; one that hangs is given up.
+QUICK, HANGING = 0.05, READ_SECONDS
 
 
 class Reading(NamedTuple):

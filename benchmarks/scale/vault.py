@@ -14,7 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.scale.queues import Floats
-from shared.credentials.cache import MAX_INTERVAL, MIN_INTERVAL, RETRY_FIRST, RETRY_MAX, UNCHANGED_READS
+from shared.credentials.cache import (
+    AWAY,
+    JITTER,
+    MAX_INTERVAL,
+    MIN_INTERVAL,
+    RETRY_FIRST,
+    RETRY_MAX,
+    THROTTLED,
+    UNCHANGED_READS,
+)
 
 # https://learn.microsoft.com/en-us/azure/key-vault/general/service-limits: secrets, per vault and region.
 LIMIT, WINDOW = 4_000, 10.0
@@ -33,6 +42,8 @@ class Kind(Enum):
     RENEWING = auto()
     # They have none yet: requests wait, and force another read as soon as it is allowed.
     COLD = auto()
+    # They have none, and the vault was away: they read again by themselves, without requests.
+    WAITING = auto()
     # The service presents a certificate that no pin covers, or refuses both keys, and the vault has no others: requests
     # force reads again and again.
     UNCHANGED_READS = auto()
@@ -85,6 +96,11 @@ def less_often(times: int) -> float:
     return min(MIN_INTERVAL * 2.0 ** max(0, times - UNCHANGED_READS), MAX_INTERVAL)
 
 
+def waiting(longest: float, random: np.random.Generator) -> float:
+    """The gateway's pause between reads without a snapshot."""
+    return longest * (1 - JITTER + JITTER * random.random())
+
+
 def backoff(times: int) -> float:
     """The gateway's pause after failed background reads: doubled each time."""
     return min(RETRY_FIRST * 2.0 ** (times - 1), RETRY_MAX)
@@ -97,9 +113,13 @@ def simulate(
     refresh: float = 300.0,
     cold: Pause = every_second,
     in_vain: Pause = less_often,
+    away: float = 0.0,
     seed: int = 1,
 ) -> Outcome:
-    """Simulate so many seconds; ``cold`` and ``in_vain`` are those groups' pauses after reads without success."""
+    """Simulate so many seconds; ``cold`` and ``in_vain`` are those groups' pauses after reads without success.
+
+    Until ``away`` the vault cannot be reached, and gets no requests.
+    """
     random = np.random.default_rng(seed)
     throttle = Throttle()
     starts = np.concatenate([group.starts for group in groups])
@@ -112,6 +132,9 @@ def simulate(
     refused: list[float] = []
     while due[0][0] < seconds:
         now, cache = due[0]
+        if now < away:
+            heapq.heapreplace(due, (now + waiting(AWAY, random), cache))
+            continue
         missed = sum(not throttle.answers(now) for _ in range(SECRETS))
         requests.append(now)
         refused.extend([now] * missed)
@@ -126,6 +149,8 @@ def simulate(
             pause = refresh * random.uniform(SPREAD, 1.0)
         elif kind is Kind.COLD and ready[cache] == np.inf:
             pause = cold(times[cache])
+        elif kind is Kind.WAITING and ready[cache] == np.inf:
+            pause = waiting(THROTTLED, random)
         else:
             pause = backoff(times[cache])
         heapq.heapreplace(due, (now + pause, cache))

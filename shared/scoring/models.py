@@ -145,7 +145,7 @@ class Model:
             for start in range(0, rows, together):
                 count = min(together, rows - start)
                 request = requests.floats((count, *shape), content[start * size : (start + count) * size])
-                outputs.append(self._codec.output(await self._upstream.infer(request, context), count))
+                outputs.append(self._codec.output(await self._upstream.infer(request, context, count), count))
         return _joined(outputs)
 
     def _rows_in_a_message(self, requests: RequestTemplate, shape: tuple[int, ...], size: int) -> int:

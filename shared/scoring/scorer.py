@@ -66,7 +66,9 @@ class Scorer:
         check_count(len(uploads), self._limits)
         job = self._predictions(ranking)
         with self._upstream.admission.permit(len(uploads), context):
-            tasks = [asyncio.ensure_future(self._one(upload, job, context.for_image())) for upload in uploads]
+            tasks = [
+                asyncio.ensure_future(self._one(upload, job, context.for_image(len(uploads)))) for upload in uploads
+            ]
             async with _cancelled_at_end(tasks):
                 ended = await asyncio.gather(*tasks, return_exceptions=True)
         results: list[Prediction | GatewayError] = []
@@ -115,7 +117,7 @@ class Scorer:
                 raise
 
     async def _all[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
-        tasks = [asyncio.ensure_future(self._one(upload, job, context.for_image())) for upload in uploads]
+        tasks = [asyncio.ensure_future(self._one(upload, job, context.for_image(len(uploads)))) for upload in uploads]
         # The others must not go on after one failed, or after the client disconnected.
         async with _cancelled_at_end(tasks):
             try:

@@ -194,8 +194,8 @@ class ServiceSettings:
         "MAX_CONCURRENCY",
         whole(1, 10_000),
         64,
-        "images in progress at each address and worker at most, fewer while the service is slow; further ones are "
-        "refused at once with 503 and `Retry-After`",
+        "images in progress at each address and worker, fewer while the service is slow; while there are that many, "
+        "further requests are refused at once with 503 and `Retry-After`",
     )
 
     @property

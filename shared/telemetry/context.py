@@ -13,7 +13,7 @@ class RequestContext:
     """One request's id, deadline, trace and timings.
 
     ``deadline`` is a point of ``time.monotonic()``; the trace headers follow https://www.w3.org/TR/trace-context/ and
-    are empty where there is no trace.
+    are empty where there is no trace. ``images`` is how many the request has that are sent one by one.
     """
 
     request_id: str
@@ -21,10 +21,11 @@ class RequestContext:
     traceparent: str = ""
     tracestate: str = ""
     timings: Timings = field(default_factory=Timings)
+    images: int = 1
 
-    def for_image(self) -> "RequestContext":
-        """The context of one image among several of the request; see :meth:`Timings.for_image`."""
-        return replace(self, timings=self.timings.for_image())
+    def for_image(self, images: int) -> "RequestContext":
+        """The context of one of so many images of the request; see :meth:`Timings.for_image`."""
+        return replace(self, timings=self.timings.for_image(), images=images)
 
     @property
     def remaining(self) -> float:

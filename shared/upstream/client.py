@@ -27,6 +27,7 @@ class _Rpc(NamedTuple):
     request: bytes
     context: RequestContext
     admission: Admission | None
+    images: int
 
 
 class ServiceClient:
@@ -44,7 +45,13 @@ class ServiceClient:
         self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
 
     async def call(
-        self, method: str, request: bytes, context: RequestContext, *, admission: Admission | None = None
+        self,
+        method: str,
+        request: bytes,
+        context: RequestContext,
+        *,
+        admission: Admission | None = None,
+        images: int = 1,
     ) -> bytes:
         """Call a method, as ``/package.Service/Method``, with a serialized message; the response is serialized too.
 
@@ -57,11 +64,12 @@ class ServiceClient:
             request: the serialized request message.
             context: of the request that the call belongs to.
             admission: tracks the call where it counts for the service's load.
+            images: how many are in the message.
 
         Raises:
             GatewayError: the cause, as the service, the network or Key Vault reported it.
         """
-        rpc = _Rpc(method, request, context, admission)
+        rpc = _Rpc(method, request, context, admission, images)
         self._recovery.call_started()
         untrusted: GatewayError | None = None
         for attempts in itertools.count(1):
@@ -183,7 +191,7 @@ async def _send(rpc: _Rpc, channel: Channel, key: str | None) -> bytes:
     if rpc.admission is None:
         return await channel.call(rpc.method, rpc.request, key, rpc.context)
     # Tracked without the waits before it: while a connection is being made, nothing is overloaded.
-    with rpc.admission.track(rpc.context):
+    with rpc.admission.track(rpc.context, rpc.images):
         try:
             return await channel.call(rpc.method, rpc.request, key, rpc.context)
         except AioRpcError as error:

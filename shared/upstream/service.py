@@ -22,13 +22,15 @@ class Upstream:
     codec: Codec
     admission: Admission
 
-    async def infer(self, request: bytes, context: RequestContext) -> bytes:
-        """Send a serialized inference request; the response is serialized too.
+    async def infer(self, request: bytes, context: RequestContext, images: int = 1) -> bytes:
+        """Send a serialized inference request for so many images; the response is serialized too.
 
         Raises:
             GatewayError: the cause.
         """
-        return await self.client.call(self.codec.infer_method, request, context, admission=self.admission)
+        return await self.client.call(
+            self.codec.infer_method, request, context, admission=self.admission, images=images
+        )
 
     async def reported_status(self, context: RequestContext) -> str:
         """The status that the service reports of itself: ``serving`` where it is ready.

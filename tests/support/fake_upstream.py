@@ -19,7 +19,13 @@ class FakeClient(ServiceClient):
         self._infer = infer
 
     async def call(
-        self, method: str, request: bytes, context: RequestContext, *, admission: Admission | None = None
+        self,
+        method: str,
+        request: bytes,
+        context: RequestContext,
+        *,
+        admission: Admission | None = None,
+        images: int = 1,  # noqa: ARG002 - for the admission
     ) -> bytes:
         assert method == TensorFlowCodec.infer_method
         assert admission is not None

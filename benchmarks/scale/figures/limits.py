@@ -7,7 +7,17 @@ import numpy as np
 
 from benchmarks.harness.markdown import milliseconds, number, percent, table
 from benchmarks.harness.plots import Axis, LineChart
-from benchmarks.scale.limiters import Aimd, Gradient, Limiter, Maker, Own, Vegas
+from benchmarks.scale.limiters import (
+    Aimd,
+    CountsMessages,
+    Gradient,
+    Limiter,
+    Maker,
+    NeverAges,
+    Own,
+    Vegas,
+    WantsRoomForAll,
+)
 from benchmarks.scale.overload import Outcome, Overload, simulate
 from benchmarks.scale.pages import Figures
 from benchmarks.scale.queues import SERVICE
@@ -34,6 +44,9 @@ ADAPTIVE: dict[str, Maker] = {
     "Vegas": lambda _: Vegas(),
     "gradient": lambda _: Gradient(),
 }
+AGEING: dict[str, Maker] = {"the gateway's": Own, "without ageing": partial(Own, kind=NeverAges)}
+COUNTING: dict[str, Maker] = {"the gateway's": Own, "counts messages": partial(Own, kind=CountsMessages)}
+FAIR: dict[str, Maker] = {"the gateway's": Own, "wants room for all": partial(Own, kind=WantsRoomForAll)}
 COMPARED: dict[str, Maker] = {"fixed 64": FIXED["fixed 64"], "the gateway's": Own}
 
 
@@ -41,7 +54,8 @@ def figures() -> Figures:
     """All of it; about 30 seconds."""
     tables = {"limits-fixed": _fixed(), "limits-small": _too_small(), "limits-adaptive": _adaptive()}
     more = {"limits-joining": _joining(), "limits-slow": _slow_by_nature(), "limits-after": _after()}
-    return Figures({**tables, **more}, [_fixed_chart(), _joining_chart()])
+    units = {"limits-slower": _slower(), "limits-messages": _messages(), "limits-sizes": _sizes()}
+    return Figures({**tables, **more, **units}, [_fixed_chart(), _joining_chart()])
 
 
 def _twice(workers: int, deadline: float, maker: Maker, *, drops: bool = False) -> Outcome:
@@ -133,6 +147,44 @@ def _after() -> str:
         medians = [milliseconds(float(np.median(one))) if len(one) else "-" for one in during]
         rows.append([number(workers), name, *medians])
     return table(["workers", "limiter", *(f"second {at}, ms" for at in seconds)], rows)
+
+
+def _slower() -> str:
+    """Images take three times as long after a minute; the hour from then, at 75 % of the capacity that is left."""
+
+    def slowness(at: float) -> float:
+        return 3.0 if at >= 60 else 1.0
+
+    rows = []
+    for replicas, workers, (name, maker) in product((1, 16), (1, 10), AGEING.items()):
+        case = Overload(0.25, workers, 1.0, 3_660.0, 60.0, service=0.05 / replicas, slowness=slowness)
+        found = simulate(case._replace(replicas=replicas), maker)
+        latencies = [milliseconds(found.latency(at)) for at in (50, 99)]
+        rows.append([number(replicas), number(workers), name, percent(found.refused, 1), *latencies])
+    return table(["replicas", "workers", "limiter", "refused", "p50, ms", "p99, ms"], rows)
+
+
+def _messages() -> str:
+    """Messages of 16 rows, each of which takes a replica 6 ms, at half of the capacity."""
+    rows = []
+    for replicas, workers, (name, maker) in product((1, 8), (1, 4), COUNTING.items()):
+        case = Overload(0.5, workers, 1.0, 300.0, service=0.006 / replicas, sizes=(16,), together=True)
+        found = simulate(case._replace(replicas=replicas), maker)
+        given = [number(replicas), number(workers), name]
+        rows.append([*given, percent(found.refused, 1), percent(found.late, 1), milliseconds(found.latency(99))])
+    return table(["replicas", "workers", "limiter", "refused", "late", "p99, ms"], rows)
+
+
+def _sizes() -> str:
+    """A fifth of the images in requests of 16, the others in requests of one."""
+    rows = []
+    for (service, deadline), use, (name, maker) in product(((SERVICE, 10.0), (0.006, 1.0)), (0.8, 0.95), FAIR.items()):
+        found = simulate(Overload(use, 1, deadline, 600.0, service=service, sizes=(1,) * 64 + (16,)), maker)
+        given = [milliseconds(service), f"{deadline:g} s", percent(use), name]
+        shares = [percent(found.refused_of[size], 1) for size in (1, 16)]
+        rows.append([*given, *shares, percent(found.goodput), milliseconds(found.latency(99))])
+    head = ["an image takes, ms", "deadline", "load", "limiter", "requests of 1: refused", "of 16: refused"]
+    return table([*head, "goodput", "p99, ms"], rows)
 
 
 def _fixed_chart() -> LineChart:

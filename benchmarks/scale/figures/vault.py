@@ -13,13 +13,14 @@ from benchmarks.scale.queues import Floats
 
 REFRESHES = (60.0, 120.0, 300.0, 600.0, 1_800.0)
 COLD = (1_000, 2_000, 5_000, 8_000, 10_000, 20_000)
+AWAY = (100, 1_000, 1_300, 2_000, 8_000, 20_000)
 START = 60.0
 
 
 def figures() -> Figures:
     """All of it; about 20 seconds."""
     cold = {count: vault.simulate([_starting(count)], 240.0) for count in COLD}
-    tables = {"vault-steady": _steady(), "vault-cold": _cold(cold), "vault-in-vain": _in_vain()}
+    tables = {"vault-steady": _steady(), "vault-cold": _cold(cold), "vault-in-vain": _in_vain(), "vault-away": _away()}
     return Figures({**tables, "vault-sizes": _sizes()}, [_cold_chart(cold)])
 
 
@@ -91,6 +92,20 @@ def _sizes() -> str:
         rows.append([f"{refresh:g} s", number(most, 0), number(most / 2, 0), f"{refresh + 16:g} s"])
     head = ["`CREDENTIALS_REFRESH_SECONDS`", "caches at the limit", "at half of it", "until all have a new pin"]
     return table(head, rows)
+
+
+def _away() -> str:
+    """Caches that started while the vault was away, after its return."""
+    rows = []
+    for count in AWAY:
+        found = vault.simulate([vault.Group(vault.Kind.WAITING, _spread(count, START))], 360.0, away=START)
+        sent, refused = found.per_window(360.0)
+        [ready] = found.ready_after
+        # From the vault's return, not from the cache's start.
+        after = _spread(count, START) + ready - START
+        shares = [_percentile(after, share) for share in (50, 99, 100)]
+        rows.append([number(count), number(sent.max()), percent(refused.sum() / sent.sum()), *shares])
+    return table(["caches", "busiest 10 s", "refused", "ready after: half", "99 of 100", "all"], rows)
 
 
 def _cold_chart(cold: Mapping[int, vault.Outcome]) -> LineChart:

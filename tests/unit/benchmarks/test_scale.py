@@ -11,7 +11,7 @@ from benchmarks.scale.balancing import Fleet, Policy, nodes
 from benchmarks.scale.balancing import simulate as balance
 from benchmarks.scale.figures.pins import MORE
 from benchmarks.scale.limiters import MOST, Aimd, Limiter, Own, own_clock
-from benchmarks.scale.overload import Node, Overload
+from benchmarks.scale.overload import Call, Node, Overload
 from benchmarks.scale.overload import simulate as overload
 from benchmarks.scale.pages import filled
 from benchmarks.scale.queues import SERVICE, Floats, mean_wait_md1, poisson, waits
@@ -20,6 +20,7 @@ from shared.credentials.cache import CredentialCache, Credentials
 from shared.credentials.pins import Pins
 from shared.rotation import observe as observer
 
+IN_TIME = Call(at=0.0, latency=0.0, worker=0, in_time=True, images=1, last=True)
 RENEWING, COLD = vault.Kind.RENEWING, vault.Kind.COLD
 
 
@@ -141,8 +142,8 @@ def test_a_cut_starts_from_the_calls_under_way_or_from_the_limit() -> None:
     limiters = [Aimd(10.0, first=16), Aimd(10.0, first=16, from_flight=False)]
 
     for limiter in limiters:
-        limiter.done(1.0, 0.1, 2, in_time=True)
-        limiter.done(8.0, 5.0, 2, in_time=True)
+        limiter.done(1.0, 0.1, 2, IN_TIME)
+        limiter.done(8.0, 5.0, 2, IN_TIME)
 
     assert [limiter.limit for limiter in limiters] == [1.5, 12.0]
 
@@ -152,7 +153,7 @@ def test_the_gateway_s_limiter_refuses_beyond_its_limit_until_a_call_has_ended()
         limiter = Own(10.0, most=2)
 
         assert [limiter.admits(now, now) for now in range(3)] == [True, True, False]
-        limiter.done(3.0, 3.0, 2, in_time=True)
+        limiter.done(3.0, 3.0, 2, IN_TIME)
         assert limiter.admits(4.0, 1)
 
 

@@ -2,13 +2,14 @@
 
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from shared.errors import DeadlineExceeded, GatewayError, Overloaded, ServiceBusy, ServiceFailed
 from shared.telemetry import RequestContext
-from shared.upstream.admission import Admission
+from shared.upstream.admission import AGE, LONGER, Admission, ShortestTime
 
 
 class Clock:
@@ -41,10 +42,11 @@ class Calls:
         self._clock = clock
         self._open: list[ExitStack] = []
 
-    def begin(self, count: int = 1) -> None:
+    def begin(self, count: int = 1, *, images: int = 1, request: int = 1) -> None:
+        """Begin calls with so many images each, of a request that has so many."""
         for _ in range(count):
             self._open.append(ExitStack())
-            self._open[-1].enter_context(self._admission.track(context()))
+            self._open[-1].enter_context(self._admission.track(replace(context(), images=request), images))
 
     def end(self, error: GatewayError | None = None) -> None:
         """End the oldest call, with a response or an error."""
@@ -94,13 +96,17 @@ def test_permits_are_acquired_up_to_the_limit_and_released() -> None:
     assert "0 of 3.0 images" in repr(admission)
 
 
-def test_a_request_of_more_images_than_the_limit_is_admitted_alone() -> None:
+def test_a_request_is_admitted_below_the_limit_however_many_its_images() -> None:
     admission = Admission(3, 10)
 
-    with admission.permit(8, context()):
+    with admission.permit(8, context()), pytest.raises(Overloaded), admission.permit(1, context()):
         pass
-    with admission.permit(1, context()), pytest.raises(Overloaded), admission.permit(8, context()):
-        pass
+    with admission.permit(2, context()), admission.permit(8, context()):
+        assert "10 of 3.0 images" in repr(admission)
+    with admission.permit(3, context()):
+        for images in (1, 8):
+            with pytest.raises(Overloaded), admission.permit(images, context()):
+                pass
 
 
 def test_a_permit_is_released_after_any_exception() -> None:
@@ -238,6 +244,124 @@ def test_a_call_after_its_deadline_is_not_made(admission: Admission, clock: Cloc
 
     with pytest.raises(DeadlineExceeded), admission.track(late):
         raise AssertionError("the call was made")
+
+
+def test_the_images_of_one_message_count_as_those_of_several(admission: Admission, calls: Calls, clock: Clock) -> None:
+    """0.01 s for each image: one more message of 16 is served within a second, and not within a quarter of one."""
+    for _ in range(20):
+        with admission.permit(16, context()):
+            calls.begin(images=16)
+            assert "16 sent" in repr(admission)
+            clock.now += 0.16
+            calls.end_all()
+            assert "0 sent" in repr(admission)
+    assert "0.0100 s each" in repr(admission)
+
+    with admission.permit(7, context()):
+        with admission.permit(16, context(0.24)):
+            pass
+        with pytest.raises(Overloaded, match="leave no time"), admission.permit(16, context(0.22)):
+            pass
+
+
+def test_the_limit_grows_with_the_images_of_a_message(clock: Clock) -> None:
+    admission = Admission(300, 10)
+    calls = Calls(admission, clock)
+    with admission.permit(1, context()):
+        calls.begin()
+        calls.end_all()
+
+    with admission.permit(64, context()):
+        for _ in range(4):
+            calls.begin(images=16)
+        calls.end_all()
+    assert limit_of(admission) == 128
+
+    calls.complete(100, TOO_LONG)
+    limit = limit_of(admission)
+    with admission.permit(int(limit), context()):
+        calls.begin(images=15)
+        calls.end_all()
+    assert limit_of(admission) == pytest.approx(limit + 15 / limit, abs=0.06)
+
+
+def test_messages_are_compared_with_others_of_about_their_size(clock: Clock) -> None:
+    admission = Admission(64, 10)
+    calls = Calls(admission, clock)
+    for images, seconds in ((1, 0.3), (16, 4.0), (16, 4.9), (1, 0.5)):
+        with admission.permit(64, context()):
+            calls.begin(images=images)
+            clock.now += seconds
+            calls.end_all()
+    assert limit_of(admission) == 64
+
+    with admission.permit(64, context()):
+        calls.begin()
+        clock.now += TOO_LONG  # more than twice the time of one image
+        calls.end_all()
+    assert limit_of(admission) == 48
+
+
+@pytest.mark.parametrize(("request_", "limit"), [(1, 48), (4, 48), (5, 64), (16, 64)])
+def test_the_time_of_a_request_s_other_images_is_no_sign_of_a_slow_service(
+    clock: Clock, request_: int, limit: float
+) -> None:
+    admission = Admission(64, 10)
+    calls = Calls(admission, clock)
+    calls.complete(1, 0.5)
+
+    with admission.permit(64, context()):
+        calls.begin(request=request_)
+        clock.now += 2.8
+        calls.end_all()
+
+    assert limit_of(admission) == limit
+
+
+def test_the_shortest_time_of_a_service_that_became_slower_is_forgotten(admission: Admission, clock: Clock) -> None:
+    """Deadline 10 s: 2.5 s are too long while 0.5 s are remembered."""
+    calls = Calls(admission, clock)
+    calls.complete(1, 0.5)
+    limits = []
+    for _ in range(40):
+        calls.complete(int(limit_of(admission)), 2.5)
+        limits.append(limit_of(admission))
+
+    # After ten seconds each it is 1.0 s and 2.0 s, and then 2.5 s are not too long.
+    slow = limits.index(min(limits))
+    assert min(limits) == 1
+    assert limits.index(next(limit for limit in limits[slow:] if limit > 1)) + 1 == AGE * 2 / 2.5
+    assert limits[-1] == 8
+
+
+def test_the_shortest_time_ages_only_by_calls_that_nothing_of_the_worker_was_ahead_of(clock: Clock) -> None:
+    """Otherwise a worker would take the queue that it makes itself for the service's own time."""
+    shortest = ShortestTime()
+    shortest.learn(0.5, clock.now, alone=True)
+    for _ in range(100):
+        clock.now += 1
+        shortest.learn(3.0, clock.now, alone=False)
+    assert shortest.seconds == 0.5
+
+    ages = []
+    for _ in range(40):
+        clock.now += 1
+        shortest.learn(1.7, clock.now, alone=True)
+        ages.append(shortest.seconds)
+    assert ages == [LONGER * 0.5] * 10 + [1.7] * 30
+
+    shortest.learn(0.4, clock.now, alone=False)
+    assert shortest.seconds == 0.4
+
+
+def test_a_confirmed_shortest_time_does_not_age(clock: Clock) -> None:
+    shortest = ShortestTime()
+    for _ in range(20):
+        shortest.learn(0.5, clock.now, alone=True)
+        for _ in range(int(AGE) - 1):
+            clock.now += 1
+            shortest.learn(2.0, clock.now, alone=True)
+        assert shortest.seconds == 0.5
 
 
 def limit_of(admission: Admission) -> float:
