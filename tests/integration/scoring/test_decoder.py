@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from shared.scoring.decoding.process import DecoderProcess
 from shared.scoring.decoding.work import Content, ToFile, ToTensor, Work
 from shared.settings import Preprocessing
 from shared.telemetry import RequestContext
+from shared.threads import DaemonExecutor
 from tests.support.decoder_work import Allocate, End, Environment, Sleep
 
 PIXELS = 50_000_000
@@ -41,7 +41,7 @@ def context(seconds: float = 20) -> RequestContext:
 class Runner:
     """Runs work with a decoder."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, executor: DaemonExecutor) -> None:
         self.memory = Memory(500 * MB)
         self.decoder = Decoder(self.memory, PIXELS)
         self._executor = executor
@@ -62,10 +62,11 @@ class Runner:
 
 @pytest.fixture
 async def run() -> AsyncIterator[Runner]:
-    with ThreadPoolExecutor(2) as executor:
-        runner = Runner(executor)
-        yield runner
-        runner.decoder.close()
+    executor = DaemonExecutor(2, "decode")
+    runner = Runner(executor)
+    yield runner
+    runner.decoder.close()
+    executor.shutdown()
 
 
 @pytest.mark.parametrize("data", [HEIC, LARGE_PNG, file(noise(300, 200), "AVIF")], ids=["HEIC", "large PNG", "AVIF"])
@@ -92,6 +93,33 @@ async def test_work_that_takes_too_long_ends_with_its_request(run: Runner) -> No
 
     assert await run.is_idle(), "the memory is free again, long before the work would have ended"
     assert await run(Sleep(0)) == b"slept"
+
+
+@pytest.mark.parametrize("end", ["cancelled", "late"])
+async def test_work_that_nobody_waits_for_takes_no_thread(run: Runner, end: str) -> None:
+    """Small images are decoded in threads, which cannot be ended: but what has not begun never does."""
+    small, begun = file(noise(30, 20), "PNG"), list[str]()
+
+    def work(name: str, seconds: float) -> Work:
+        def do(_: bytes) -> bytes:
+            begun.append(name)
+            time.sleep(seconds)
+            return b""
+
+        return do
+
+    busy = [asyncio.create_task(run(work("first", 0.5), small)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    waiting = [asyncio.create_task(run(work("left", 5.0), small, 0.1 if end == "late" else 20)) for _ in range(4)]
+    await asyncio.sleep(0.2)
+    for task in waiting:
+        task.cancel()
+    assert all(isinstance(one, BaseException) for one in await asyncio.gather(*waiting, return_exceptions=True))
+
+    assert await run(work("last", 0.0), small) == b""
+    await asyncio.gather(*busy)
+    assert begun == ["first", "first", "last"]
+    assert await run.is_idle()
 
 
 async def test_images_that_wait_for_a_process_until_their_deadline_are_refused(run: Runner) -> None:
