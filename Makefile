@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 TESTS_READY := $(VENV)/.tests-ready
 BENCH_READY := $(VENV)/.bench-ready
 AUDIT := .bench/audit
+MUTATE := .bench/mutate
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit clean
+.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit mutate clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,6 +54,9 @@ lock: $(READY)  ## Generate requirements.lock again, after a change of requireme
 audit: $(READY) $(AUDIT)/.ready  ## Look for known vulnerabilities of the locked packages
 	@$(BIN)/python -m tools.audit $(AUDIT)/bin/pip-audit
 
+mutate: $(READY) $(MUTATE)/.ready  ## Change the core modules in small ways, and count what the unit tests notice (an hour)
+	@$(BIN)/python -m tools.mutate $(MUTATE)/bin/python $(ARGS)
+
 clean:  ## Remove the virtual environment and the local stack's state
 	rm -rf $(VENV) .devstack .bench
 
@@ -81,6 +85,12 @@ $(TESTS_READY): $(BENCH_READY) $(NODE_PACKAGES:=/package-lock.json) tests/system
 $(AUDIT)/.ready: $(READY)
 	@$(BIN)/python -m venv --clear $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
+
+# What makes mutants, apart from what they are tested with.
+$(MUTATE)/.ready: $(READY) tools/requirements-mutate.txt
+	@$(BIN)/python -m venv --clear $(MUTATE)
+	@$(MUTATE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/requirements-mutate.txt
 	@touch $@
 
 # What draws the plots.
