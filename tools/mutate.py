@@ -1,7 +1,7 @@
 """Changes the core modules in small ways, and prints how many of the changes their unit tests notice.
 
-``python -m tools.mutate PYTHON``: the Python of ``tools/requirements-mutate.txt``. The same seed gives the same mutants.
-They are tried in copies of the repository, so that an interruption leaves nothing behind.
+``python -m tools.mutate PYTHON``: the Python of ``tools/requirements-mutate.txt``. The same seed gives the same
+mutants. They are tried in copies of the repository, so that an interruption leaves nothing behind.
 """
 
 import argparse

@@ -20,6 +20,8 @@ def test_the_query_sets_the_number_of_labels_and_the_threshold() -> None:
     assert ranking({}) == Ranking(5, 0.0)
     assert ranking({"top": "0", "threshold": "0.5", "code": "x"}) == Ranking(0, 0.5)
     assert ranking({"top": "1000", "threshold": "1e-3"}) == Ranking(1000, 0.001)
+    assert ranking({"threshold": "0"}) == Ranking(5, 0.0)
+    assert ranking({"threshold": "1"}) == Ranking(5, 1.0)
 
 
 @pytest.mark.parametrize(

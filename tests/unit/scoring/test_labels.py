@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared.errors import Misconfigured
+from shared.scoring import labels
 from shared.scoring.labels import load, rank, softmax
 from shared.scoring.types import Label, Ranking
 
@@ -27,6 +28,17 @@ def test_equal_scores_are_sorted_by_index() -> None:
 def test_labels_below_the_threshold_are_omitted() -> None:
     assert [label.id for label in rank(scores(0.1, 0.5, 0.4, 0), NAMES, Ranking(threshold=0.45))] == [1]
     assert [label.id for label in rank(scores(0.1, 0.5, 0.25, 0), NAMES, Ranking(threshold=0.25))] == [1, 2]
+
+
+def test_the_ends_of_the_threshold_s_range_are_inclusive() -> None:
+    assert [label.id for label in rank(scores(0.0, 1.0), NAMES, Ranking(threshold=0.0))] == [1, 0]
+    assert [label.id for label in rank(scores(0.0, 1.0), NAMES, Ranking(threshold=1.0))] == [1]
+
+
+def test_scores_are_rounded_to_six_digits() -> None:
+    label, other = rank(scores(0.1234567, 0.0000004), NAMES, Ranking())
+
+    assert (label.score, other.score) == (0.123457, 0.0)
 
 
 @pytest.mark.parametrize("top", [0, 4, 999])
@@ -58,6 +70,17 @@ def test_custom_labels_are_read_from_a_file(tmp_path: Path) -> None:
     file.write_text("chat\nchien\npoisson rouge é\n", encoding="utf-8")
 
     assert load(str(file)) == ("chat", "chien", "poisson rouge é")
+
+
+def test_a_relative_path_of_labels_starts_at_the_app_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "APP_ROOT", tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "imagenet").write_text("cat\n")
+    (tmp_path / "pets.txt").write_text("chat\nchien\n")
+
+    # Another name each: names are read once.
+    assert load("pets.txt") == ("chat", "chien")
+    assert load("own/imagenet") == ("cat",)
 
 
 @pytest.mark.parametrize("path", ["nowhere.txt", "../nowhere", "labels"])

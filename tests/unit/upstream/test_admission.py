@@ -218,8 +218,9 @@ def test_a_request_that_cannot_meet_its_deadline_is_rejected(admission: Admissio
     with admission.permit(3, context()):
         with admission.permit(1, context(2)):
             pass
-        with pytest.raises(Overloaded, match="leave no time"), admission.permit(1, context(0.5)):
+        with pytest.raises(Overloaded, match="leave no time") as caught, admission.permit(1, context(0.5)):
             pass
+        assert caught.value.retry_after == 1
     with admission.permit(1, context(0.1)):
         pass  # admitted as the only one: otherwise a recovered service would never be used
 

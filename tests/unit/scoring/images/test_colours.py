@@ -189,6 +189,11 @@ def test_lab_is_converted() -> None:
     assert difference(file(lab, "TIFF"), REFERENCE) < 3
 
 
+def replaced(profile: bytes, part: bytes, by: bytes) -> bytes:
+    assert part in profile
+    return profile.replace(part, by)
+
+
 @pytest.mark.parametrize(
     ("profile", "none", "small"),
     [
@@ -203,6 +208,10 @@ def test_lab_is_converted() -> None:
         (grey_profile(1.0), False, False),
         (b"", False, False),
         (bytes(500), False, False),
+        # Without a curve, with one of an unknown kind, and with an empty one, which is a straight line.
+        (replaced(rgb_profile(SRGB), b"gTRC", b"????"), False, False),
+        (replaced(grey_profile(2.2), b"curv", b"sf32"), False, False),
+        (grey_profile(1.0).replace(b"curv\0\0\0\0\0\0\0\x01", b"curv\0\0\0\0\0\0\0\0"), False, False),
     ],
 )
 def test_a_profiles_distance_from_srgb(profile: bytes, none: bool, small: bool) -> None:

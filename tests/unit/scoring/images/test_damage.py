@@ -183,12 +183,13 @@ def test_metadata_that_decompresses_to_gigabytes_takes_little_memory(name: str) 
 
 
 def test_only_a_small_run_length_encoded_bmp_is_supported() -> None:
-    def bmp(width: int, height: int, body: bytes) -> bytes:
-        header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(body), 0, 0, 256, 0)
+    def bmp(width: int, height: int, body: bytes, compression: int = 1) -> bytes:
+        header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, len(body), 0, 0, 256, 0)
         palette = b"".join(bytes([value, value, value, 0]) for value in range(256))
         return b"BM" + struct.pack("<IHHI", 14 + 40 + 1024 + len(body), 0, 0, 14 + 40 + 1024) + header + palette + body
 
     assert to_tensor(bmp(40, 40, b"\x28\xff\0\0" * 40), PREPROCESSING, PIXELS).min() == 1
+    assert to_tensor(bmp(2500, 2000, b"\xff" * 5_000_000, 0), PREPROCESSING, PIXELS).min() == 1
     with pytest.raises(UnsupportedImage, match="5000 x 1000 pixels; 4000000 are allowed"):
         to_tensor(bmp(5000, 1000, b"\x01\xff\0\0" * 1000), PREPROCESSING, PIXELS)
 

@@ -56,6 +56,16 @@ def test_the_orientation_is_applied_to_a_large_jpeg_that_is_decoded_at_reduced_s
     assert np.abs(to_tensor(data, PREPROCESSING, PIXELS) - upright).mean() < 3
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_exif_without_an_orientation_leaves_the_image_as_it_is(kind: str, upright: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    assert ORIENTATION not in exif
+    data = file(PICTURE, kind, exif=exif, **FORMATS[kind])
+
+    assert np.abs(to_tensor(data, PREPROCESSING, PIXELS) - upright).mean() < 3
+
+
 def test_the_heif_samples_have_their_orientation_in_properties_and_in_exif() -> None:
     """As phones write both, the tests above check that it is not applied twice."""
     data = oriented(PICTURE, 6, "HEIF")
