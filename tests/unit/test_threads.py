@@ -15,6 +15,8 @@ def executor() -> Iterator[DaemonExecutor]:
     executor = DaemonExecutor(2, "test")
     yield executor
     executor.shutdown()
+    for thread in threads():
+        thread.join(10)
 
 
 def threads() -> list[threading.Thread]:

@@ -81,6 +81,8 @@ class Decoder:
             return await self._in_thread(self._threads, size, context, lambda: use(process.run(work, data, size)))
         except (TimeoutError, asyncio.CancelledError):
             process.kill()  # the thread then ends, too
+            with contextlib.suppress(RuntimeError):  # the decoder was closed meanwhile
+                self._threads.submit(process.close)  # where the thread had not begun, nothing else waits for its end
             raise
         finally:
             if process.is_usable:

@@ -122,6 +122,22 @@ async def test_work_that_nobody_waits_for_takes_no_thread(run: Runner, end: str)
     assert await run.is_idle()
 
 
+async def test_a_request_that_ends_at_once_leaves_no_process_behind(run: Runner) -> None:
+    assert await run(Sleep(0)) == b"slept"
+    [process] = run.decoder._idle
+    ended = process._process
+    assert ended is not None
+
+    with pytest.raises(TimeoutError):
+        await run(Sleep(60), seconds=0.001)
+
+    for _ in range(500):
+        if ended.returncode is not None:
+            break
+        await asyncio.sleep(0.01)
+    assert ended.returncode == -signal.SIGKILL
+
+
 async def test_images_that_wait_for_a_process_until_their_deadline_are_refused(run: Runner) -> None:
     busy = [asyncio.create_task(run(Sleep(60))) for _ in range(8)]
     await asyncio.sleep(0.1)
