@@ -125,13 +125,14 @@ def _notices(copy: Path, mutant: Mutant) -> bool:
     # Without compiled files: one of another mutant, as long and as old, would be taken for this one's.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     file = copy / mutant.module
+    original = file.read_bytes()
     file.write_text(mutant.source, encoding="utf-8")
     try:
         run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=_TIMEOUT, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         return True
     finally:
-        shutil.copyfile(ROOT / mutant.module, file)
+        file.write_bytes(original)
     return run.returncode != 0
 
 

@@ -12,7 +12,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from devstack.authority import Authority, Issued
-from devstack.fpga import KeyPair, Service
+from devstack.fpga import Endpoint, KeyPair, Service
 from devstack.fpga.faults import Faults
 from shared.credentials.pins import Pins, read_pins
 from shared.settings import ServiceSettings, Tls
@@ -71,6 +71,29 @@ async def test_all_calls_use_one_channel(service: Service, slot: ChannelSlot, is
     assert len(set(responses)) == 1
     assert len({seen.peer for seen in service.recorder.calls}) == 1
     assert slot.state == "ready"
+
+
+async def test_two_addresses_share_the_calls(start: StartService, issued: Issued) -> None:
+    first = await start()
+    second = await start(endpoint=Endpoint(host="127.0.0.2", port=first.port))
+    settings = ServiceSettings("cats", "127.0.0.1,127.0.0.2", first.port, tls_name="localhost")
+    slot = ChannelSlot(Target.of(settings))
+    async with asyncio.timeout(10):
+        while not second.recorder.calls:  # the second connection may be made a moment later
+            await predict(slot, pins(issued))
+    before = len(first.recorder.calls), len(second.recorder.calls)
+
+    for _ in range(20):
+        await predict(slot, pins(issued))
+
+    assert (len(first.recorder.calls), len(second.recorder.calls)) == (before[0] + 10, before[1] + 10)
+    await second.stop(0)
+    with slot.channel(pins(issued)) as channel:
+        await asyncio.sleep(0.2)
+        assert await channel.connected(5, through_failures=True)
+    await predict(slot, pins(issued))
+    assert len(first.recorder.calls) == before[0] + 11
+    await slot.close()
 
 
 async def test_new_pins_get_a_new_channel_and_the_old_one_is_drained(
