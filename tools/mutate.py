@@ -39,7 +39,7 @@ MODULES = {
     "shared/scoring/images/metadata.py": "tests/unit/scoring/images",
 }
 # Seconds after which tests count as failed: a mutant may wait for ever.
-_TIMEOUT = 120
+_TIMEOUT = 60
 
 
 class Mutant(NamedTuple):
@@ -52,7 +52,7 @@ class Mutant(NamedTuple):
 
 
 def main() -> None:
-    """Print a table of the modules, and the mutants that survive."""
+    """Print the mutants that survive, and a table of the modules."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__)
     parser.add_argument("python", help="the Python with cosmic-ray")
     parser.add_argument("--count", type=int, default=30, help="mutants of each module (30)")
@@ -60,10 +60,11 @@ def main() -> None:
     parser.add_argument("--modules", nargs="*", default=list(MODULES), help="all where none are named")
     options = parser.parse_args()
     chosen = [one for module in options.modules for one in mutants(options.python, module, options.count, options.seed)]
-    survivors = survived(chosen)
+    survivors = []
+    for one in survived(chosen):
+        print(f"survived: {one.module}:{one.line} {one.operator}: {_line(one)}", flush=True)
+        survivors.append(one)
     print(table(options.modules, chosen, survivors))
-    for one in survivors:
-        print(f"survived: {one.module}:{one.line} {one.operator}: {_line(one)}")
 
 
 def mutants(python: str, module: str, count: int, seed: int) -> list[Mutant]:
@@ -73,7 +74,7 @@ def mutants(python: str, module: str, count: int, seed: int) -> list[Mutant]:
     return [Mutant(module, one["line"], one["operator"], one["source"]) for one in json.loads(made)]
 
 
-def survived(chosen: Sequence[Mutant]) -> list[Mutant]:
+def survived(chosen: Sequence[Mutant]) -> Iterator[Mutant]:
     """Those that their module's tests do not notice, tried on all processors."""
     workers = os.process_cpu_count() or 1
     with _copies(workers) as copies, ThreadPoolExecutor(workers) as threads:
@@ -92,7 +93,7 @@ def survived(chosen: Sequence[Mutant]) -> list[Mutant]:
             original = Mutant(module, 0, "", (ROOT / module).read_text(encoding="utf-8"))
             if notices(original):
                 raise SystemExit(f"the tests of {module} fail without a change")
-        return [one for one, noticed in zip(chosen, threads.map(notices, chosen), strict=True) if not noticed]
+        yield from (one for one, noticed in zip(chosen, threads.map(notices, chosen), strict=True) if not noticed)
 
 
 def table(modules: Sequence[str], chosen: Sequence[Mutant], survivors: Sequence[Mutant]) -> str:
