@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Rounds of the loop after which a test is taken for one that never ends: without waits it would not time out soon.
+_MOST_STEPS = 300_000
+
+
 class Clock:
     """The time of ``time.monotonic``, and so of the event loop; it passes only where everything waits for it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self._steps = 0
 
     def monotonic(self) -> float:
         return self.now
@@ -27,6 +32,9 @@ class Clock:
         select: Callable[[float | None], list[Any]] = selector.select
 
         def advance(timeout: float | None = None) -> list[Any]:
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
+                pytest.fail("the test does not end")
             ready = select(0)
             if ready or timeout == 0:
                 return ready
