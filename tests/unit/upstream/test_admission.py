@@ -239,6 +239,15 @@ def test_requests_are_admitted_soon_after_a_service_recovers(admission: Admissio
         pass
 
 
+def test_the_pace_follows_recovery_faster_than_slowing_down(admission: Admission, clock: Clock) -> None:
+    calls, paces = Calls(admission, clock), []
+    for seconds in (0.2, 0.4, 0.4, 0.2, 0.02):
+        calls.complete(1, seconds)
+        paces.append(float(repr(admission).split(", ")[2].split()[0]))
+
+    assert paces == pytest.approx([0.2, 0.22, 0.238, 0.219, 0.1195], abs=0.0001)
+
+
 def test_a_call_after_its_deadline_is_not_made(admission: Admission, clock: Clock) -> None:
     late = context(1)
     clock.now += 1
