@@ -304,6 +304,14 @@ class VaultUntrusted(VaultUnreachable):
     remedy = "Check what intercepts TLS on the way to the vault; for a local vault, set KEY_VAULT_CA_FILE."
 
 
+class VaultRejected(GatewayError):
+    slug = "vault-rejected"
+    status = 503
+    title = "Key Vault rejects a request"
+    meaning = "Key Vault responds with 400: the request is invalid, or the value to store is larger than 25 kB."
+    remedy = "Where pins are to be stored, remove certificates that nothing serves any more from the pins secret."
+
+
 class SecretMissing(GatewayError):
     slug = "secret-missing"
     status = 503
@@ -438,6 +446,10 @@ class ServiceUnreachable(GatewayError):
     meaning = "No connection could be made, or it broke."
     remedy = "Try again shortly; if it lasts, check that the service runs and that its address and port are right."
     pause = 1
+
+
+class HandshakeFailed(ServiceUnreachable):
+    """The address accepts connections, and the TLS handshake fails, for another reason than the certificate's trust."""
 
 
 class ServiceNameUnresolved(GatewayError):

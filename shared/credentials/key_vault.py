@@ -27,6 +27,7 @@ from shared.errors import (
     VaultForbidden,
     VaultNotFound,
     VaultPrivate,
+    VaultRejected,
     VaultThrottled,
     VaultUnreachable,
     VaultUntrusted,
@@ -101,9 +102,12 @@ class KeyVault:
             options["expires_on"] = dt.datetime.fromtimestamp(expires, dt.UTC)
         return self._call(name, lambda: _version(self._client.set_secret(name, value, **options).properties))
 
-    def disable(self, name: str, version: str) -> None:
-        """Disable one version."""
-        self._call(name, lambda: self._client.update_secret_properties(name, version, enabled=False))
+    def renew(self, name: str, version: str, *, enabled: bool, expires: float | None = None) -> Version:
+        """Enable or disable one version, and have it expire (Unix seconds); nothing is stored."""
+        options: dict[str, Any] = {"enabled": enabled}
+        if expires is not None:
+            options["expires_on"] = dt.datetime.fromtimestamp(expires, dt.UTC)
+        return _version(self._call(name, lambda: self._client.update_secret_properties(name, version, **options)))
 
     def close(self) -> None:
         self._client.close()
@@ -122,12 +126,13 @@ class KeyVault:
 
 
 def _version(properties: SecretProperties) -> Version:
-    created, expires = properties.created_on, properties.expires_on
+    created, updated, expires = properties.created_on, properties.updated_on, properties.expires_on
     return Version(
         id=properties.version or "",
         created=created.timestamp() if created else 0.0,
         enabled=bool(properties.enabled),
         expires=expires.timestamp() if expires else None,
+        updated=updated.timestamp() if updated else 0.0,
     )
 
 
@@ -163,6 +168,9 @@ def _refusal(error: HttpResponseError, status: int, secret: str) -> GatewayError
         if code in said and 400 <= status < 500:
             members = {"secret": secret} if issubclass(kind, VaultForbidden) else {}
             return kind(detail, retry_after=_RETRY_AFTER, **members)
+    if status == 400:
+        what = f"Key Vault rejects a request for secret {secret!r}: it is invalid, or its value is larger than 25 kB."
+        return VaultRejected(what, secret=secret)
     return _by_status(error, status, secret)
 
 
@@ -177,7 +185,7 @@ def _by_status(error: HttpResponseError, status: int, secret: str) -> GatewayErr
         case 429, _:
             return VaultThrottled("Key Vault responded with 429: too many requests.", retry_after=_retry_after(error))
         case 403, "SecretDisabled":
-            return SecretDisabled(f"The latest version of secret {secret!r} is disabled.", secret=secret)
+            return SecretDisabled(f"The version of secret {secret!r} that was requested is disabled.", secret=secret)
         case ((401 | 403), _):
             return VaultForbidden(f"Key Vault does not allow the gateway to use secret {secret!r}.", secret=secret)
         case _:

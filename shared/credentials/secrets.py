@@ -13,12 +13,16 @@ _AROUND = "\ufeff" + string.whitespace
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a secret. Times are Unix seconds, which Key Vault rounds down to whole ones."""
+    """A version of a secret. Times are Unix seconds, which Key Vault rounds down to whole ones.
+
+    ``updated`` is that of the last change of its properties.
+    """
 
     id: str
     created: float
     enabled: bool = True
     expires: float | None = None
+    updated: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,20 @@ Every step is safe to lose and safe to repeat: what must not be forgotten is per
 whether a step succeeded is observed, not remembered.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from cryptography import x509
-
-from shared.credentials.pins import Roots, fingerprint, pem
-from shared.credentials.secrets import usable_keys
+from shared.credentials.pins import Roots, fingerprint
+from shared.credentials.secrets import Secret, usable_keys
 from shared.errors import (
     ControlPlaneRefused,
     ControlPlaneUnreachable,
-    DeadlineExceeded,
     GatewayError,
+    HandshakeFailed,
     IdentityUnavailable,
     KeysRefused,
-    ServiceBusy,
+    SecretDisabled,
+    SecretMissing,
 )
 from shared.rotation import events
 from shared.rotation import state as persisted
@@ -26,12 +26,12 @@ from shared.rotation.decide import (
     Candidate,
     DropPins,
     Fail,
-    Forget,
     Memory,
     Progress,
     Reason,
     Send,
     Settle,
+    Trouble,
     Update,
     Verify,
     failed,
@@ -40,37 +40,38 @@ from shared.rotation.decide_keys import Finish, KeyKind, Regenerate, Store
 from shared.rotation.events import Event
 from shared.rotation.interfaces import Interfaces
 from shared.rotation.observe import Keys, Observation, SecretNames
+from shared.rotation.pins import PinChange, write_pins
 from shared.rotation.state import Entry, RotationState
 from shared.rotation.stored import read_certificate
 from shared.rotation.validate import Certificate
-from shared.settings import RotationSettings
-from shared.upstream.causes import OUTAGES
-
-_PEM = "application/x-pem-file"
+from shared.upstream.causes import is_outage, is_trust_failure
 
 # Seconds for which a verification may fail to reach a service that has just been updated, and between two attempts.
 _REACH_SECONDS, _REACH_PAUSE = 5.0, 0.5
 # How many versions are searched for the certificate that is served.
 _VERSIONS = 10
 
-# Errors that are no evidence about a certificate: the service could not be asked.
-_INCONCLUSIVE = (*OUTAGES, DeadlineExceeded, ServiceBusy)
+_CONFLICT = 409
 
 
 class Actions:
     """The steps of one service's rotation, as :mod:`shared.rotation.decide` and ``decide_keys`` name them."""
 
-    def __init__(self, service: str, secrets: SecretNames, settings: RotationSettings, interfaces: Interfaces) -> None:
+    # _may_write  raises LeaseHeld once another run may be acting; called before each change
+
+    def __init__(
+        self, service: str, secrets: SecretNames, interfaces: Interfaces, may_write: Callable[[], None]
+    ) -> None:
         self._service = service
         self._secrets = secrets
-        self._settings = settings
         self._interfaces = interfaces
+        self._may_write = may_write
 
     def take(self, observed: Observation) -> None:
         """Take the certificate's step."""
         match observed.step:
-            case AddPin(target):
-                self._add_pin(observed, target)
+            case AddPin():
+                self._add_pin(observed, observed.step)
             case Send(target, is_rollback):
                 self._send(observed, target, is_rollback=is_rollback)
             case Settle():
@@ -79,17 +80,14 @@ class Actions:
                 self._verify(observed, target)
             case Fail():
                 self._fail(observed, observed.step)
-            case Forget():
-                detail = "Nothing is known of the update, and it had no effect: it is sent again."
-                self._remember(observed, replace(observed.persisted.memory, update=None), events.UPDATE_LOST, detail)
-            case DropPins(keep):
-                self._drop_pins(observed, keep)
+            case DropPins(keep, dropped):
+                self._drop_pins(observed, keep, dropped)
 
     def take_for_keys(self, observed: Observation, keys: Keys) -> None:
         """Take the keys' step."""
         match keys.step:
             case Store(kind):
-                self._interfaces.vault.write(self._secrets.keys[kind], keys.current[kind])
+                self._store_key(kind, keys.current[kind])
                 detail = f"The service's {kind} key was changed elsewhere, and is now in Key Vault."
                 self.commit(observed.persisted, events.KEY_STORED, detail, key=kind)
             case Regenerate(kind):
@@ -124,12 +122,16 @@ class Actions:
 
     # The steps of a certificate's rotation.
 
-    def _add_pin(self, observed: Observation, target: Candidate) -> None:
-        leaf = self._certificate(observed, target).leaf
-        self._write_pins([*observed.pinned.authorities, *observed.pinned.leaves, leaf])
-        others = _count(len(observed.pinned.leaves), "other")
-        detail = f"The certificate {_short(target)} is pinned beside {others}."
-        self.commit(observed.persisted, events.PIN_ADDED, detail, target.fingerprint)
+    def _add_pin(self, observed: Observation, step: AddPin) -> None:
+        leaf = self._certificate(observed, step.target).leaf
+        dropped = self._write_pins(PinChange(leaf, step.dropped, step.spare))
+        memory = observed.persisted.memory
+        retired = {one: at for one, at in memory.retired.items() if one not in dropped}
+        others = _count(len(observed.pinned.fingerprints - dropped - {step.target.fingerprint}), "other")
+        went = f"; {_count(len(dropped), 'old pin')} dropped" if dropped else ""
+        detail = f"The certificate {_short(step.target)} is pinned beside {others}{went}."
+        memory = replace(memory, offered=step.target.fingerprint, retired=retired)
+        self._remember(observed, memory, events.PIN_ADDED, detail, step.target.fingerprint)
 
     def _send(self, observed: Observation, target: Candidate, *, is_rollback: bool) -> None:
         certificate = self._certificate(observed, target)
@@ -147,13 +149,16 @@ class Actions:
             rollback=is_rollback,
         )
         try:
+            self._may_write()
             status = self._interfaces.updates.update(certificate)
         except ControlPlaneRefused as error:
-            step = failed(observed.state, update, Reason.UPDATE_FAILED, error.detail)
-            self._fail(replace(observed, persisted=state), step)
+            reason = Reason.UPDATE_CONFLICT if error.http_status == _CONFLICT else Reason.UPDATE_FAILED
+            self._fail(replace(observed, persisted=state), failed(observed.state, update, reason, error.detail))
             return
-        except (ControlPlaneUnreachable, IdentityUnavailable):
-            return  # it may have arrived: the next observations show
+        except (ControlPlaneUnreachable, IdentityUnavailable) as error:
+            # It may have arrived: the next observations show.
+            self._write(replace(state, memory=replace(memory, update=replace(update, trouble=error.detail))))
+            return
         ended_at = self._interfaces.clock() if status.progress is Progress.SUCCEEDED else None
         if status.operation or ended_at:
             update = replace(update, operation=status.operation, ended_at=ended_at)
@@ -188,51 +193,94 @@ class Actions:
             return
         update = observed.persisted.memory.update
         try:
-            self._prove(observed.keys, self._certificate(observed, target).roots)
+            for roots in self._proving_roots(observed, target):
+                self._prove(observed.keys, roots)
         except GatewayError as error:
-            patience = self._settings.update_seconds + self._settings.settling_seconds
-            if isinstance(error, _INCONCLUSIVE) and (update is None or observed.state.now < update.begun_at + patience):
+            message = f"{error.title}. {error.detail}"
+            if not self._is_verdict(error, target):
+                self._note_trouble(observed, target, message)
                 raise
             started = update or Update(target, observed.state.now)
-            message = f"{error.title}. {error.detail}"
             self._fail(observed, failed(observed.state, started, Reason.VERIFICATION_FAILED, message))
             return
         self._remember(observed, self._verified(observed, target), *_outcome(update, target), target.fingerprint)
+
+    def _proving_roots(self, observed: Observation, target: Candidate) -> list[Roots]:
+        """What a connection is verified with: the certificate alone, to prove that it is served; and what gateways use.
+
+        A certificate that Key Vault no longer returns is served all the same: then the pins have to do.
+        """
+        pins = observed.pinned.roots(observed.state.now)
+        try:
+            alone = self._certificate(observed, target).roots
+        except (SecretDisabled, SecretMissing, ValueError):
+            return [pins]
+        return [alone] if alone.bundle == pins.bundle else [alone, pins]
+
+    def _is_verdict(self, error: GatewayError, target: Candidate) -> bool:
+        """Whether a failure says something about the certificate: its trust failed, and it is what is presented."""
+        if not (is_trust_failure(error) or isinstance(error, HandshakeFailed)):
+            return False
+        presented = self._interfaces.probe.handshakes().presented
+        return bool(presented) and all(one.fingerprint == target.fingerprint for one in presented)
+
+    def _note_trouble(self, observed: Observation, target: Candidate, message: str) -> None:
+        """Persist since when the verification is prevented; once, since runs go on trying."""
+        memory = observed.persisted.memory
+        if memory.trouble is None or memory.trouble.fingerprint != target.fingerprint:
+            trouble = Trouble(target.fingerprint, message, self._interfaces.clock())
+            self._write(replace(observed.persisted, memory=replace(memory, trouble=trouble)))
 
     def _verified(self, observed: Observation, target: Candidate) -> Memory:
         memory = observed.persisted.memory
         others = {name: failure for name, failure in memory.failed.items() if name != target.fingerprint}
         now = self._interfaces.clock()
-        return replace(memory, good=replace(target, refusal=""), verified_at=now, update=None, failed=others)
+        replaced = observed.state.pins - {target.fingerprint}
+        return replace(
+            memory,
+            good=replace(target, refusal=""),
+            verified_at=now,
+            update=None,
+            failed=others,
+            trouble=None,
+            # The grace time of a pin starts once, however often its successor is replaced.
+            retired={one: memory.retired.get(one, now) for one in replaced},
+        )
 
     def _fail(self, observed: Observation, step: Fail) -> None:
         memory = observed.persisted.memory
         failures = {**memory.failed, step.target.fingerprint: step.failure}
-        of_proof = step.failure.reason is Reason.VERIFICATION_FAILED
-        what = "verification of" if of_proof else "update to"
+        kind, what = _FAILURES.get(step.failure.reason, (events.UPDATE_FAILED, "The update to"))
+        if step.failure.reason is Reason.ROLLBACK_FAILED and observed.state.served == step.target.fingerprint:
+            kind, what = _OF_VERIFICATION
         self._remember(
             observed,
-            replace(memory, update=None, failed=failures),
-            events.VERIFICATION_FAILED if of_proof else events.UPDATE_FAILED,
-            f"The {what} {_short(step.target)} failed: {step.failure.message}",
+            replace(memory, update=None, failed=failures, trouble=None),
+            kind,
+            f"{what} {_short(step.target)} failed: {step.failure.message}",
             step.target.fingerprint,
             reason=step.failure.reason,
         )
 
-    def _drop_pins(self, observed: Observation, keep: Candidate) -> None:
-        kept = [leaf for leaf in observed.pinned.leaves if fingerprint(leaf) == keep.fingerprint]
-        self._write_pins([*observed.pinned.authorities, *kept])
-        dropped = _count(len(observed.pinned.leaves) - len(kept), "old pin")
-        detail = f"The certificate {_short(keep)} is the only pin; {dropped} dropped."
-        self.commit(observed.persisted, events.PINS_DROPPED, detail, keep.fingerprint)
+    def _drop_pins(self, observed: Observation, keep: Candidate, dropped: Collection[str]) -> None:
+        kept = next(leaf for leaf in observed.pinned.leaves if fingerprint(leaf) == keep.fingerprint)
+        self._write_pins(PinChange(kept, dropped))
+        left = len(observed.pinned.fingerprints.difference(dropped, {keep.fingerprint}))
+        others = "the only pin" if not left else f"pinned beside {_count(left, 'other')}"
+        detail = f"The certificate {_short(keep)} is {others}; {_count(len(dropped), 'old pin')} dropped."
+        memory = observed.persisted.memory
+        retired = {one: at for one, at in memory.retired.items() if one not in dropped}
+        self._remember(observed, replace(memory, retired=retired), events.PINS_DROPPED, detail, keep.fingerprint)
 
     # The proof that a certificate and a key work.
 
     def _regenerate(self, observed: Observation, keys: Keys, kind: KeyKind) -> None:
         # Gateways that lose this key must be able to use the other one, over a connection as they make it: what the
         # service presents now may be anybody's certificate.
-        self._prove_key(keys.stored[kind.other].value, observed.pinned.roots)
+        self._prove_key(keys.stored[kind.other].value, observed.pinned.roots(observed.state.now))
+        self._may_write()
         value = self._interfaces.updates.regenerate(kind)
+        # Stored also if another run acts by now: that one would store the same.
         self._interfaces.vault.write(self._secrets.keys[kind], value)
         detail = f"The {kind} key was regenerated, and is in Key Vault."
         self.commit(observed.persisted, events.KEY_REGENERATED, detail, key=kind)
@@ -250,17 +298,23 @@ class Actions:
         raise refusal or KeysRefused("Key Vault has no key of the service.")
 
     def _stored_keys(self) -> list[str]:
-        names = (self._secrets.keys[kind] for kind in KeyKind)
-        return usable_keys({name: self._interfaces.vault.read(name) for name in names})[0]
+        found: dict[str, Secret] = {}
+        for kind in KeyKind:
+            name = self._secrets.keys[kind]
+            try:
+                found[name] = self._interfaces.vault.read(name)
+            except (SecretMissing, SecretDisabled):
+                continue  # the other one may do
+        return usable_keys(found)[0]
 
     def _prove_key(self, key: str, roots: Roots) -> None:
         ends = self._interfaces.clock() + _REACH_SECONDS
         while True:
             try:
                 return self._interfaces.probe.score(roots, key)
-            except _INCONCLUSIVE:
+            except GatewayError as error:
                 # A service that was just updated may be restarting.
-                if self._interfaces.clock() >= ends:
+                if not is_outage(error) or self._interfaces.clock() >= ends:
                     raise
             self._interfaces.sleep(_REACH_PAUSE)
 
@@ -274,9 +328,13 @@ class Actions:
     def _read(self, target: Candidate) -> Certificate:
         return read_certificate(self._interfaces.vault.read(self._secrets.certificate, target.version).value)
 
-    def _write_pins(self, certificates: list[x509.Certificate]) -> None:
-        text = "".join(map(pem, dict.fromkeys(certificates)))
-        self._interfaces.vault.write(self._secrets.pins, text, content_type=_PEM)
+    def _write_pins(self, change: PinChange) -> frozenset[str]:
+        self._may_write()
+        return write_pins(self._interfaces.vault, self._secrets.pins, change)
+
+    def _store_key(self, kind: KeyKind, value: str) -> None:
+        self._may_write()
+        self._interfaces.vault.write(self._secrets.keys[kind], value)
 
     def _remember(
         self, observed: Observation, memory: Memory, kind: str, detail: str, about: str = "", **data: str | float
@@ -284,7 +342,15 @@ class Actions:
         return self.commit(replace(observed.persisted, memory=memory), kind, detail, about, **data)
 
     def _write(self, state: RotationState) -> None:
+        self._may_write()
         self._interfaces.vault.write(self._secrets.state, persisted.serialize(state), content_type="application/json")
+
+
+_OF_VERIFICATION = events.VERIFICATION_FAILED, "The verification of"
+_FAILURES = {
+    Reason.VERIFICATION_FAILED: _OF_VERIFICATION,
+    Reason.UPDATE_LOST: (events.UPDATE_LOST, "The update to"),
+}
 
 
 def _outcome(update: Update | None, target: Candidate) -> tuple[str, str]:

@@ -4,16 +4,18 @@ They are defined by what a rotation needs; their implementations use gRPC and RE
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.credentials.key_vault import KeyVault
 from shared.credentials.pins import Roots
+from shared.rotation.clock import steady_time
 from shared.rotation.decide import Progress
 from shared.rotation.decide_keys import KeyKind
 from shared.rotation.events import Announce
-from shared.rotation.presented import Presented
+from shared.rotation.lease import Leases
+from shared.rotation.presented import Handshakes
 from shared.rotation.validate import Certificate
 
 
@@ -49,8 +51,14 @@ class ServiceUpdates(Protocol):
 class ServiceProbe(Protocol):
     """The endpoint of one service."""
 
-    def presented(self) -> Sequence[Presented]:
-        """The leaf certificate that each of its addresses presents; without those that do not respond."""
+    def handshakes(self) -> Handshakes:
+        """What each of its addresses presents."""
+
+    def rehearse(self, certificate: Certificate, roots: Roots) -> str:
+        """Why gateways with these roots could not connect to it with the certificate, in words; empty where they can.
+
+        Nothing is changed, and the endpoint is not asked.
+        """
 
     def score(self, roots: Roots, key: str) -> None:
         """Score something with one key, over connections that are verified with ``roots`` alone.
@@ -68,5 +76,6 @@ class Interfaces:
     updates: ServiceUpdates
     probe: ServiceProbe
     announce: Announce
-    clock: Callable[[], float] = time.time
+    leases: Leases
+    clock: Callable[[], float] = steady_time
     sleep: Callable[[float], None] = time.sleep

@@ -1,19 +1,19 @@
 """Observes the state of one service's rotation, and has the next steps decided. It reads, and never writes."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 
-from shared.credentials.pins import Roots, fingerprint, is_authority, pem, split
+from shared.credentials.pins import Pins, fingerprint, is_authority, pem, read_pins, split
 from shared.credentials.secrets import Secret, newest_first
 from shared.errors import GatewayError, InvalidPin, SecretDisabled, SecretMissing
 from shared.rotation import state as persisted
 from shared.rotation.decide import Candidate, Memory, ObservedState, Policy, Progress, Step, decide
 from shared.rotation.decide_keys import KeyKind, KeyStep, ObservedKeys, StoredKey, decide_keys
 from shared.rotation.interfaces import Interfaces, UpdateStatus
-from shared.rotation.presented import Presented
+from shared.rotation.presented import Handshakes, Presented
 from shared.rotation.state import RotationState
 from shared.rotation.stored import read_certificate
 from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, validate
@@ -50,26 +50,48 @@ class SecretNames:
 
 @dataclass(frozen=True)
 class PinnedCertificates:
-    """The pins: leaf certificates, which rotations manage, and authorities, which a person chose."""
+    """The pins in the order of their secret: leaf certificates, which rotations manage, and authorities, which a person
+    chose.
+    """
 
-    leaves: Sequence[x509.Certificate] = ()
-    authorities: Sequence[x509.Certificate] = ()
+    certificates: Sequence[x509.Certificate] = ()
     changed_at: float = 0.0
+
+    @classmethod
+    def of(cls, secret: Secret) -> "PinnedCertificates":
+        return cls(split(secret.value), secret.created)
+
+    @property
+    def leaves(self) -> list[x509.Certificate]:
+        return [one for one in self.certificates if not is_authority(one)]
+
+    @property
+    def authorities(self) -> list[x509.Certificate]:
+        return [one for one in self.certificates if is_authority(one)]
 
     @property
     def fingerprints(self) -> frozenset[str]:
         return frozenset(map(fingerprint, self.leaves))
 
     @property
-    def roots(self) -> Roots:
-        """All of them; they are from Key Vault.
+    def text(self) -> str:
+        """What the secret contains with these pins: PEM."""
+        return "".join(map(pem, self.certificates))
+
+    def roots(self, now: float) -> Pins:
+        """What gateways that have read these pins trust.
 
         Raises:
             InvalidPin: there is none.
         """
-        if not self.leaves and not self.authorities:
+        if not self.certificates:
             raise InvalidPin("No certificate is pinned, by which a connection to the service could be trusted.")
-        return Roots("".join(map(pem, (*self.leaves, *self.authorities))).encode())
+        return read_pins(self.text, "pins", _date(now))
+
+    def changed(self, added: x509.Certificate | None = None, dropped: Collection[str] = ()) -> "PinnedCertificates":
+        """These pins without some, by their fingerprints, and with one more at the end."""
+        kept = [one for one in self.certificates if fingerprint(one) not in dropped]
+        return replace(self, certificates=list(dict.fromkeys([*kept, added] if added else kept)))
 
 
 @dataclass(frozen=True)
@@ -107,13 +129,15 @@ class Observation:
 class Observer:
     """Observes one service."""
 
-    # _parsed  the version of the certificate's secret that was read last, and the result
+    # _parsed     the version of the certificate's secret that was read last, and the result
+    # _rehearsed  why gateways could not connect with a certificate, by its fingerprint and the pins beside it
 
     def __init__(
         self, service: ServiceSettings, settings: RotationSettings, refresh_seconds: float, interfaces: Interfaces
     ) -> None:
         self.secrets = SecretNames.of(service)
         self._parsed: tuple[str, tuple[Certificate | None, str]] = ("", (None, ""))
+        self._rehearsed: dict[tuple[str, frozenset[str]], str] = {}
         self._service = service
         self._interfaces = interfaces
         self._requirements = Requirements(
@@ -139,10 +163,11 @@ class Observer:
         pinned = self._pinned()
         now = self._interfaces.clock()
         desired, unreadable = self._parse(secret)
-        served = self._served(known.memory, desired)
+        handshakes = self._interfaces.probe.handshakes()
+        served = _served(handshakes, known.memory, desired)
         candidate = None
         if secret is not None:
-            refusal = unreadable if desired is None else validate(desired, self._requirements, _date(now), served)
+            refusal = unreadable if desired is None else self._refusal(desired, pinned, served, now)
             candidate = Candidate(secret.version, "" if desired is None else desired.fingerprint, refusal)
         update = self._update_status(known.memory)
         keys, problem = self._keys(known, now)
@@ -156,6 +181,8 @@ class Observer:
             message=update.message,
             memory=known.memory,
             has_authorities=bool(pinned.authorities),
+            fallback=self._fallback(known.memory, pinned, now),
+            handshake_refused=handshakes.refused,
         )
         return Observation(known, state, decide(state, self._policy), desired, served, pinned, keys, problem)
 
@@ -193,21 +220,42 @@ class Observer:
         secret = self._optional(self.secrets.pins)
         if secret is None:
             return PinnedCertificates()
-        found = split(secret.value)
-        authorities = [one for one in found if is_authority(one)]
-        return PinnedCertificates([one for one in found if one not in authorities], authorities, secret.created)
+        return PinnedCertificates.of(secret)
 
-    def _served(self, memory: Memory, desired: Certificate | None) -> Presented | None:
-        """The certificate that the endpoint presents; while its addresses differ, one that is not the target's.
+    def _refusal(self, desired: Certificate, pinned: PinnedCertificates, served: Presented | None, now: float) -> str:
+        """Why the service must not be given the certificate; empty where it may, or has it."""
+        refusal = validate(desired, self._requirements, _date(now), served)
+        if refusal or (served is not None and served.fingerprint == desired.fingerprint):
+            return refusal
+        return self._rehearse(desired, pinned, now)
 
-        Only when all of them present the target has the endpoint changed.
-        """
-        presented = self._interfaces.probe.presented()
-        target = desired.fingerprint if desired else ""
-        if memory.update is not None:
-            target = memory.update.target.fingerprint
-        others = (one for one in presented if one.fingerprint != target)
-        return next(others, presented[0] if presented else None)
+    def _rehearse(self, certificate: Certificate, pinned: PinnedCertificates, now: float) -> str:
+        both = pinned.changed(certificate.leaf)
+        case = certificate.fingerprint, both.fingerprints
+        if case not in self._rehearsed:
+            self._rehearsed[case] = self._interfaces.probe.rehearse(certificate, both.roots(now))
+        return self._rehearsed[case]
+
+    def _fallback(self, memory: Memory, pinned: PinnedCertificates, now: float) -> Candidate | None:
+        """What to roll back to, as it is now; validated only where something failed that may need it."""
+        good = memory.good
+        if good is None or not memory.failed or memory.update is not None:
+            return good
+        return replace(good, refusal=self._fallback_refusal(good, pinned, now))
+
+    def _fallback_refusal(self, good: Candidate, pinned: PinnedCertificates, now: float) -> str:
+        name = self.secrets.certificate
+        try:
+            certificate = read_certificate(self._interfaces.vault.read(name, good.version).value)
+        except SecretDisabled:
+            return f"its version {good.version} of secret {name!r} is disabled; enable it, or store another certificate"
+        except SecretMissing:
+            return f"its version {good.version} of secret {name!r} no longer exists; store another certificate"
+        except UnreadableCertificate as error:
+            return str(error)
+        # Better for a few days than a certificate that does not work at all, and as strong as it was before.
+        requirements = replace(self._requirements, least_days=0)
+        return validate(certificate, requirements, _date(now)) or self._rehearse(certificate, pinned, now)
 
     def _update_status(self, memory: Memory) -> UpdateStatus:
         update = memory.update
@@ -239,6 +287,18 @@ class Observer:
             return self._interfaces.vault.read(name)
         except (SecretMissing, SecretDisabled):
             return None
+
+
+def _served(handshakes: Handshakes, memory: Memory, desired: Certificate | None) -> Presented | None:
+    """The certificate that the endpoint presents; while its addresses differ, one that is not the target's.
+
+    Only when all of them present the target has the endpoint changed.
+    """
+    target = desired.fingerprint if desired else ""
+    if memory.update is not None:
+        target = memory.update.target.fingerprint
+    others = (one for one in handshakes.presented if one.fingerprint != target)
+    return next(others, handshakes.presented[0] if handshakes.presented else None)
 
 
 def _date(now: float) -> dt.datetime:

@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from shared.credentials.pins import UNUSABLE, fingerprint
@@ -46,6 +46,17 @@ class Presented:
         return cls(fingerprint(certificate), tuple(names(certificate)), *validity, bits)
 
 
+@dataclass(frozen=True)
+class Handshakes:
+    """What a service's addresses presented, without those that did not respond.
+
+    ``refused``: the TLS of one of them refuses every handshake with an alert.
+    """
+
+    presented: tuple[Presented, ...]
+    refused: bool = False
+
+
 def names(leaf: x509.Certificate) -> list[str]:
     """The DNS names and IP addresses in a certificate's subjectAltName (SAN), printable; none where it is malformed."""
     try:
@@ -57,12 +68,14 @@ def names(leaf: x509.Certificate) -> list[str]:
 
 
 def strength(key: PublicKeyTypes) -> int:
-    """The security strength of a key in bits; zero for kinds other than RSA and elliptic curves."""
+    """The security strength of a key in bits; zero for kinds that no TLS uses."""
     if isinstance(key, rsa.RSAPublicKey):
         return next((bits for size, bits in _RSA_STRENGTHS if key.key_size >= size), 80)
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key.curve.key_size // 2
-    return 0
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return 128
+    return 224 if isinstance(key, ed448.Ed448PublicKey) else 0
 
 
 def _printable(name: str) -> str:

@@ -7,9 +7,9 @@ has it.
 from dataclasses import replace
 
 from shared.backoff import backoff
-from shared.rotation import events, lease
+from shared.rotation import events
 from shared.rotation.act import Actions
-from shared.rotation.decide import Nothing, Stop, Wait
+from shared.rotation.decide import Nothing, Reason, Stop, Verify, Wait
 from shared.rotation.decide_keys import KeysSettled, KeyWait, Regenerate
 from shared.rotation.interfaces import Interfaces
 from shared.rotation.observe import Observation, Observer
@@ -32,7 +32,7 @@ class ServiceRotation:
         self._settings = settings
         self._interfaces = interfaces
         self._observer = Observer(service, settings, refresh_seconds, interfaces)
-        self._actions = Actions(service.name, self._observer.secrets, settings, interfaces)
+        self._service = service.name
 
     def observe(self) -> Observation:
         """The state, and the next steps; nothing is changed.
@@ -61,19 +61,19 @@ class ServiceRotation:
         if not (rotate_keys or retry or self._has_work(observed)):
             return observed
         secret, length = self._observer.secrets.lease, self._settings.lease_seconds
-        with lease.acquired(
-            self._interfaces.vault, secret, length, clock=clock, sleep=self._interfaces.sleep
-        ) as acquired:
+        # The second half of the lease is left for the step that is in progress when the first one ends.
+        ends = min(ends, clock() + length / 2)
+        with self._interfaces.leases.acquired(secret, length) as acquired:
+            actions = Actions(self._service, self._observer.secrets, self._interfaces, acquired.check)
             if retry or rotate_keys:
-                self._actions.request(self.observe(), rotate_keys=rotate_keys, retry=retry)
-            # The second half of the lease is left for the step that is in progress when the first one ends.
-            return self._reconcile(min(ends, acquired.until - length / 2))
+                actions.request(self.observe(), rotate_keys=rotate_keys, retry=retry)
+            return self._reconcile(actions, ends)
 
-    def _reconcile(self, ends: float) -> Observation:
+    def _reconcile(self, actions: Actions, ends: float) -> Observation:
         polls = 0
         while True:
             observed = self.observe()
-            if self._advance(observed):
+            if self._advance(actions, observed):
                 polls = 0
             else:
                 polls += 1
@@ -105,25 +105,25 @@ class ServiceRotation:
         # A key is not regenerated during an update, which may change the keys, too.
         return not (isinstance(observed.keys.step, Regenerate) and observed.state.memory.update is not None)
 
-    def _advance(self, observed: Observation) -> bool:
+    def _advance(self, actions: Actions, observed: Observation) -> bool:
         """Take one step; False where there is none to take."""
-        if self._announce_change(observed):
+        if self._announce_change(actions, observed):
             return True
         if not isinstance(observed.step, Nothing | Wait | Stop):
-            self._actions.take(observed)
+            actions.take(observed)
             return True
         if observed.keys is not None and self._key_step_is_due(observed):
-            self._actions.take_for_keys(observed, observed.keys)
+            actions.take_for_keys(observed, observed.keys)
             return True
         return False
 
-    def _announce_change(self, observed: Observation) -> bool:
+    def _announce_change(self, actions: Actions, observed: Observation) -> bool:
         """Announce once that a rotation has stopped or resumed, or that a certificate is about to expire."""
         stopped = _stopped(observed)
         if stopped != observed.persisted.stopped:
             kind = events.STOPPED if stopped else events.RESUMED
             detail = f"The rotation has stopped: {stopped.rstrip('.')}." if stopped else "The rotation has resumed."
-            self._actions.commit(replace(observed.persisted, stopped=stopped), kind, detail)
+            actions.commit(replace(observed.persisted, stopped=stopped), kind, detail)
             return True
         warning = self._warning(observed)
         if warning is not None and observed.served is not None:
@@ -131,7 +131,7 @@ class ServiceRotation:
             ends = f"{observed.served.not_after:%Y-%m-%d %H:%M} UTC"
             detail = f"The served certificate {'expires' if left > 0 else 'expired'} on {ends}."
             state = replace(observed.persisted, warned=(observed.served.fingerprint, days))
-            self._actions.commit(state, events.EXPIRING, detail, observed.served.fingerprint, days=round(left, 2))
+            actions.commit(state, events.EXPIRING, detail, observed.served.fingerprint, days=round(left, 2))
             return True
         return False
 
@@ -154,5 +154,7 @@ def _stopped(observed: Observation) -> str:
     match observed.step:
         case Stop(reason, message):
             return f"{reason}: {message}" if message else str(reason)
+        case Verify(_, overdue) if overdue:
+            return f"{Reason.NOT_VERIFIED}: {overdue}"
         case _:
             return ""

@@ -15,7 +15,7 @@ from shared.errors import GatewayError, InternalError, NotRotated, RotationBusy,
 from shared.rotation import events
 from shared.rotation.events import Event, to_log
 from shared.rotation.interfaces import Interfaces
-from shared.rotation.lease import LeaseHeld
+from shared.rotation.lease import LeaseHeld, Leases
 from shared.rotation.observe import Observation
 from shared.rotation.run import ServiceRotation
 from shared.rotation.service_probe import GrpcProbe
@@ -61,6 +61,7 @@ class Rotations:
         self._rotation = rotation
         self._refresh_seconds = vault_settings.refresh_seconds
         self._vault = vault
+        self._leases = Leases(vault)
         self._client = DeploymentClient(
             Account(rotation.subscription, rotation.group, rotation.account),
             credential(vault_settings),
@@ -154,8 +155,7 @@ class Rotations:
                 name, happened, lambda rotation: rotation.run(remaining, rotate_keys=rotate_keys, retry=retry)
             )
         except LeaseHeld as lease:
-            wait = max(1.0, lease.until - time.time())
-            return Outcome(problem=RotationBusy(f"Another run holds the lease of {name!r}.", retry_after=wait))
+            return Outcome(problem=RotationBusy(f"Another run holds the lease of {name!r}.", retry_after=lease.seconds))
         self._announce_block(name, outcome.problem, happened)
         return outcome
 
@@ -175,7 +175,7 @@ class Rotations:
         def announce(event: Event) -> None:
             self._announce(event, happened)
 
-        interfaces = Interfaces(self._vault, self._updates[name], self._probes[name], announce)
+        interfaces = Interfaces(self._vault, self._updates[name], self._probes[name], announce, self._leases)
         return ServiceRotation(self._services[name], self._rotation, self._refresh_seconds, interfaces)
 
     def _announce(self, event: Event, happened: list[Event]) -> None:

@@ -5,27 +5,26 @@ Synchronous, for a thread: a probe must not share a connection, or a cached root
 
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 
 import grpc
 
 from shared.credentials.pins import Roots
-from shared.rotation.presented import Presented
+from shared.errors import GatewayError, HandshakeFailed, ServiceUnreachable
+from shared.rotation.presented import Handshakes, Presented
+from shared.rotation.rehearsal import rehearse
+from shared.rotation.validate import Certificate
 from shared.settings import ServiceSettings
 from shared.telemetry import log
 from shared.upstream.causes import cause
-from shared.upstream.channel import channel_credentials
+from shared.upstream.channel import OPTIONS, channel_credentials
 from shared.upstream.codecs import Rpc
 
 # Seconds for a handshake, and for a scored request with the handshake before it.
 _HANDSHAKE, _SCORE = 3.0, 4.0
 
-_OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 0),
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
-)
+# In gRPC's details of a call whose connection broke in its handshake.
+_IN_HANDSHAKE = "andshake"
 
 
 class GrpcProbe:
@@ -39,17 +38,21 @@ class GrpcProbe:
         self._rpc = rpc
         self._check = check
 
-    def presented(self) -> Sequence[Presented]:
-        """The leaf certificate that each address presents; without those that do not respond."""
-        found = []
+    def handshakes(self) -> Handshakes:
+        """What each of the addresses presents."""
+        found, refused = [], False
         for address in self._service.addresses:
-            with suppress(OSError):  # ssl's errors are among them
-                leaf = self._handshake(address)
-                try:
-                    found.append(Presented.of(leaf))
-                except ValueError:
-                    log.warning("service %s presents what is not a certificate", self._service.name)
-        return found
+            try:
+                found.append(Presented.of(self._handshake(address)))
+            except OSError as error:  # ssl's errors are among them
+                refused = refused or (isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""))
+            except ValueError:
+                log.warning("service %s presents what is not a certificate", self._service.name)
+        return Handshakes(tuple(found), refused)
+
+    def rehearse(self, certificate: Certificate, roots: Roots) -> str:
+        """Why gateways with these roots could not connect to the service with the certificate; empty where they can."""
+        return rehearse(certificate, self._service.certificate_names, roots)
 
     def score(self, roots: Roots, key: str) -> None:
         """Score the request with one key, over connections that are verified with ``roots`` alone; at each address.
@@ -59,7 +62,7 @@ class GrpcProbe:
         """
         credentials = channel_credentials(roots)
         name = self._service.tls_name
-        options = [*_OPTIONS, *([("grpc.ssl_target_name_override", name)] if name else [])]
+        options = [*OPTIONS, *([("grpc.ssl_target_name_override", name)] if name else [])]
         for address in self._service.addresses:
             host = f"[{address}]" if ":" in address else address
             with grpc.secure_channel(f"{host}:{self._service.port}", credentials, options) as channel:
@@ -70,7 +73,7 @@ class GrpcProbe:
         try:
             response = infer(self._rpc.request, timeout=_SCORE, metadata=(("authorization", key),))
         except grpc.RpcError as error:
-            raise cause(error) from error
+            raise _cause(error) from error
         self._check(response)
 
     def _handshake(self, address: str) -> bytes:
@@ -88,3 +91,10 @@ class GrpcProbe:
         if leaf is None:
             raise ssl.SSLError("no certificate was presented")
         return leaf
+
+
+def _cause(error: grpc.RpcError) -> GatewayError:
+    found = cause(error)
+    if type(found) is ServiceUnreachable and _IN_HANDSHAKE in (error.details() or ""):
+        return HandshakeFailed("The service accepts the connection, and the TLS handshake fails.", retry_after=1)
+    return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from shared.rotation.decide import Candidate, Failure, Memory, Reason, Update
+from shared.rotation.decide import Candidate, Failure, Memory, Reason, Trouble, Update
 from shared.rotation.decide_keys import KeyKind
 
 _FORMAT = 1
@@ -87,6 +87,10 @@ def _memory(document: Mapping[str, Any]) -> Memory:
         verified_at=_time(document["verified_at"]),
         update=None if update is None else _update(update),
         failed={str(name): _failure(failure) for name, failure in document["failed"].items()},
+        # Members that states of earlier releases lack.
+        trouble=None if (trouble := document.get("trouble")) is None else _trouble(trouble),
+        retired={str(name): _time(at) for name, at in document.get("retired", {}).items()},
+        offered=str(document.get("offered", "")),
     )
 
 
@@ -102,7 +106,12 @@ def _update(document: Mapping[str, Any]) -> Update:
         operation=str(document["operation"]),
         is_rollback=bool(document["is_rollback"]),
         ended_at=None if ended_at is None else _time(ended_at),
+        trouble=str(document.get("trouble", "")),
     )
+
+
+def _trouble(document: Mapping[str, Any]) -> Trouble:
+    return Trouble(str(document["fingerprint"]), str(document["message"]), _time(document["since"]))
 
 
 def _failure(document: Mapping[str, Any]) -> Failure:

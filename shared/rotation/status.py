@@ -10,7 +10,6 @@ from shared.rotation.decide import (
     AddPin,
     DropPins,
     Fail,
-    Forget,
     Nothing,
     Send,
     Settle,
@@ -127,13 +126,13 @@ def _step(step: Step) -> Json:  # noqa: PLR0911 - one line a step
             return {"action": "add-pin", "fingerprint": target.fingerprint}
         case Send(target, is_rollback):
             return {"action": "roll-back" if is_rollback else "update", "fingerprint": target.fingerprint}
-        case Verify(target):
-            return {"action": "verify", "fingerprint": target.fingerprint}
+        case Verify(target, overdue):
+            return {"action": "verify", "fingerprint": target.fingerprint, "detail": overdue or None}
         case DropPins(keep):
             return {"action": "drop-old-pins", "fingerprint": keep.fingerprint}
         case Fail(target, failure):
             return {"action": "note-failure", "fingerprint": target.fingerprint, "reason": failure.reason}
-        case Settle() | Forget():
+        case Settle():
             return {"action": "note-update"}
 
 

@@ -57,9 +57,9 @@ def _converted(secret: str) -> str:
 
 
 def _from_base64(value: str) -> bytes:
-    # Key Vault returns its own certificates in this form.
+    # Key Vault returns its own certificates in this form; tools break it into lines.
     try:
-        return base64.b64decode(value, validate=True)
+        return base64.b64decode("".join(value.split()), validate=True)
     except ValueError:
         return value.encode(errors="replace")
 

@@ -89,7 +89,7 @@ class Requirements:
 
 
 def parse(text: str) -> Certificate:
-    """The certificate with its key in a PEM text, in any order.
+    """The certificate with its key in a PEM text, in any order; its chain is put in order.
 
     Raises:
         UnreadableCertificate: it lacks the key or the certificate, or they cannot be used.
@@ -98,7 +98,7 @@ def parse(text: str) -> Certificate:
     key = _private_key(text)
     own = _public_bytes(key.public_key())
     leaf = next((one for one in certificates if _public_bytes(one.public_key()) == own), certificates[0])
-    return Certificate(leaf, key, tuple(one for one in certificates if one is not leaf))
+    return Certificate(leaf, key, tuple(_ordered(leaf, certificates)))
 
 
 def validate(
@@ -144,23 +144,43 @@ def _time_faults(leaf: x509.Certificate, requirements: Requirements, now: dt.dat
 
 
 def _chain_faults(certificate: Certificate, requirements: Requirements, now: dt.datetime) -> Iterator[str]:
-    """The chain must be in order, each signed by the next, and contain at least the leaf's own issuer."""
+    """The chain must contain at least the leaf's own issuer, and no gap; each certificate is signed by the next."""
     leaf = certificate.leaf
-    if leaf.subject == leaf.issuer:
+    if is_signed_by(leaf, leaf):
         if not requirements.allow_self_signed:
             yield "it is self-signed"
         return
     if not certificate.issuers:
-        yield "its issuer's certificate is missing from the chain"
+        namesake = ", which has the same name as itself," if leaf.subject == leaf.issuer else ""
+        yield f"its issuer's certificate{namesake} is missing from the chain"
     for child, issuer in zip((leaf, *certificate.issuers), certificate.issuers, strict=False):
         if child.issuer != issuer.subject:
-            yield "the chain is out of order, or an intermediate certificate is missing from it"
+            yield "an intermediate certificate is missing from the chain"
             return
         if not is_signed_by(child, issuer):
-            yield "a certificate of the chain was not signed by the next one"
+            yield "a certificate of the chain was not signed by the one that has its issuer's name"
             return
         if now >= issuer.not_valid_after_utc:
-            yield "a certificate of the chain has expired"
+            yield f"a certificate of its chain expired on {issuer.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        if now < issuer.not_valid_before_utc:
+            yield f"a certificate of its chain is valid only from {issuer.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+
+
+def _ordered(leaf: x509.Certificate, certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """The issuers of a leaf, each the signer of the one before; without duplicates, and without what is not needed.
+
+    Of a chain with a gap the rest follows, so that the gap is found.
+    """
+    rest = [one for one in dict.fromkeys(certificates) if one != leaf]
+    chain = [leaf]
+    while not is_signed_by(chain[-1], chain[-1]):
+        issuer = next((one for one in rest if is_signed_by(chain[-1], one)), None)
+        if issuer is None:
+            wanted = chain[-1].issuer
+            return [*chain[1:], *sorted(rest, key=lambda one: one.subject != wanted)]
+        rest.remove(issuer)
+        chain.append(issuer)
+    return chain[1:]
 
 
 def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -197,7 +217,17 @@ def _private_key(text: str) -> _Key:
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
         return key
-    raise UnreadableCertificate("its key is not of a kind that gRPC can use: RSA up to 8192 bits, or P-256 or P-384")
+    raise UnreadableCertificate(
+        f"its key is {_kind(key)}, not of a kind that gRPC can use: RSA of 1024 to 8192 bits, or P-256 or P-384"
+    )
+
+
+def _kind(key: object) -> str:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return f"RSA of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return f"one on the curve {key.curve.name}"
+    return type(key).__name__.lstrip("_").removesuffix("PrivateKey") or "of another kind"
 
 
 def _is_pair(key: _Key, public: PublicKeyTypes) -> bool:

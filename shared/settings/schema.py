@@ -299,7 +299,7 @@ class RotationSettings:
     )
     lease_seconds: float = setting(
         "ROTATION_LEASE_SECONDS",
-        seconds(5, _A_MONTH),
+        seconds(20, _A_MONTH),
         120.0,
         "how long a run that died blocks others",
         shown="120",

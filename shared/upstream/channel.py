@@ -20,7 +20,8 @@ _AFTER_DEADLINE = 1.0
 type _Method = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
 _MEBIBYTE = 1024 * 1024
-_OPTIONS: tuple[tuple[str, int], ...] = (
+# What rotations prove a certificate with, too.
+OPTIONS: tuple[tuple[str, int], ...] = (
     # Large photographs are sent in one message; beyond that the service's own limit decides.
     ("grpc.max_send_message_length", 64 * _MEBIBYTE),
     # gRPC's own default. Responses are numbers: a million of them are more than any classifier has for 16 images.
@@ -180,7 +181,7 @@ def _closed() -> grpc.aio.AioRpcError:
 
 
 def _open(target: Target, pins: Pins | None) -> grpc.aio.Channel:
-    options: list[tuple[str, int | str]] = list(_OPTIONS)
+    options: list[tuple[str, int | str]] = list(OPTIONS)
     if target.round_robin:
         options.append(("grpc.service_config", _ROUND_ROBIN))
     if not target.tls:

@@ -19,6 +19,7 @@ from shared.credentials.key_vault import KeyVault, credential
 from shared.errors import SecretMissing
 from shared.rotation.events import Event, to_log
 from shared.rotation.interfaces import Interfaces
+from shared.rotation.lease import Leases
 from shared.rotation.run import ServiceRotation
 from shared.rotation.service_probe import GrpcProbe
 from shared.rotation.service_updates import ControlPlaneUpdates
@@ -133,7 +134,8 @@ class RotationEnvironment:
         )
         self.clients.append(client)
         updates = ControlPlaneUpdates(client, service.control_plane_name)
-        return Interfaces(vault, updates, service_probe(service), announce, sleep=short_sleep)
+        leases = Leases(vault, sleep=short_sleep)
+        return Interfaces(vault, updates, service_probe(service), announce, leases, sleep=short_sleep)
 
     def close(self) -> None:
         for client in self.clients:

@@ -21,7 +21,7 @@ from shared.rotation import events
 from shared.rotation.decide import Nothing
 from shared.rotation.events import Event
 from shared.rotation.interfaces import Interfaces
-from shared.rotation.lease import LeaseHeld
+from shared.rotation.lease import LeaseHeld, Leases
 from shared.rotation.run import ServiceRotation
 from shared.rotation.service_probe import GrpcProbe
 from shared.rotation.service_updates import ControlPlaneUpdates
@@ -67,8 +67,9 @@ class CrashingVault(KeyVault):
     def write(self, name: str, *given: Any, **options: Any) -> Any:
         return self._crash.around(f"write {name}", lambda: super(CrashingVault, self).write(name, *given, **options))
 
-    def disable(self, name: str, version: str) -> None:
-        self._crash.around(f"release {name}", lambda: super(CrashingVault, self).disable(name, version))
+    def renew(self, name: str, *given: Any, **options: Any) -> Any:
+        what = "claim" if options["enabled"] else "release"
+        return self._crash.around(f"{what} {name}", lambda: super(CrashingVault, self).renew(name, *given, **options))
 
 
 class CrashingUpdates(ControlPlaneUpdates):
@@ -102,7 +103,7 @@ def rotate(job: dict[str, Any], report: Callable[[str], None]) -> bool:
     updates = CrashingUpdates(client, service.control_plane_name, crash)
     codec = TensorFlowCodec(service)
     service_probe = GrpcProbe(service, probe(service, codec), codec.scores)
-    interfaces = Interfaces(vault, updates, service_probe, ignore)
+    interfaces = Interfaces(vault, updates, service_probe, ignore, Leases(vault))
     rotation = ServiceRotation(service, settings, vault_settings.refresh_seconds, interfaces)
     keys_requested, ends = not job["keys"], time.monotonic() + TIME_LIMIT
     while time.monotonic() < ends:

@@ -160,7 +160,7 @@ def test_trust_comes_from_few_places() -> None:
     """
     assert calls("ssl_channel_credentials", "Roots", "Pins", "SSLContext", "CERT_NONE", "create_default_context") == {
         "ssl_channel_credentials": {"shared.upstream.channel"},
-        "Roots": {"shared.rotation.observe", "shared.rotation.validate"},
+        "Roots": {"shared.rotation.validate"},
         "Pins": {"shared.credentials.pins"},
         # Without a check, to see what is presented; nothing is sent over it.
         "SSLContext": {"shared.rotation.service_probe"},

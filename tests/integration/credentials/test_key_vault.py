@@ -140,7 +140,7 @@ def test_the_latest_enabled_version_is_read(connect: Callable[..., KeyVault]) ->
     second = vault.write("enabled", "two")
 
     assert vault.read_enabled("enabled").version == second.id
-    vault.disable("enabled", second.id)
+    vault.renew("enabled", second.id, enabled=False)
     assert vault.read_enabled("enabled").version == first.id
     assert [version.enabled for version in vault.versions("enabled")] == [False, True]
 

@@ -75,7 +75,8 @@ def test_a_disabled_version_is_ignored(environment: RotationEnvironment) -> None
     cats = environment.steady("disabled")
     time.sleep(1.1)  # versions are ordered by whole seconds
     cats.offer()
-    cats.vault.disable("disabled-certificate", cats.vault.read("disabled-certificate").version)
+    newest = cats.vault.read("disabled-certificate").version
+    cats.vault.renew("disabled-certificate", newest, enabled=False)
 
     assert isinstance(cats.rotation().run(LONG).step, Nothing)
 

@@ -12,7 +12,7 @@ import pytest
 from devstack.authority import fingerprint
 from functions import rotation
 from shared import gateway
-from shared.rotation import lease
+from shared.rotation.lease import Leases
 from tests.support import app
 from tests.support.app import Response
 from tests.support.documented_errors import matches_example
@@ -221,7 +221,7 @@ async def test_a_failed_update_is_retried_on_request(environment: RotationEnviro
 async def test_a_run_while_another_is_in_progress(cats: RotatedService, configure: Configure) -> None:
     configure(cats)
 
-    with lease.acquired(cats.vault, "cats-rotation-lease", 60):
+    with Leases(cats.vault).acquired("cats-rotation-lease", 60):
         response = await run(service="cats", retry=True)
 
     assert response.status == 409

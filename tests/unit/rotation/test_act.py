@@ -12,8 +12,8 @@ from shared.rotation import state as persisted
 from shared.rotation.act import Actions
 from shared.rotation.decide import (
     Candidate,
+    Fail,
     Failure,
-    Forget,
     Memory,
     ObservedState,
     Progress,
@@ -29,7 +29,7 @@ from shared.rotation.interfaces import Interfaces, UpdateStatus
 from shared.rotation.observe import Keys, Observation, PinnedCertificates, SecretNames
 from shared.rotation.state import RotationState
 from shared.rotation.validate import parse
-from shared.settings import RotationSettings, ServiceSettings
+from shared.settings import ServiceSettings
 
 NAMES = SecretNames.of(ServiceSettings("cats", "x", certificate_secret="certificate"))
 AUTHORITY = Authority.create()
@@ -44,6 +44,7 @@ class Vault:
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
+        self.writes: list[str] = []
 
     def read(self, name: str, version: str | None = None) -> Secret:
         if name != NAMES.certificate or version is None:
@@ -56,6 +57,7 @@ class Vault:
 
     def write(self, name: str, value: str, **_: Any) -> None:
         self.written[name] = value
+        self.writes.append(name)
 
     @property
     def state(self) -> RotationState:
@@ -76,8 +78,13 @@ class Rotated:
 
         updates: Any = SimpleNamespace(update=update)
         vault, probe = self.vault, None
-        interfaces = Interfaces(vault, updates, probe, self.events.append, lambda: NOW)  # type: ignore[arg-type]
-        self.actions = Actions("cats", NAMES, RotationSettings(), interfaces)
+        self.checks = 0
+        clock = lambda: NOW  # noqa: E731
+        interfaces = Interfaces(vault, updates, probe, self.events.append, None, clock)  # type: ignore[arg-type]
+        self.actions = Actions("cats", NAMES, interfaces, self._check)
+
+    def _check(self) -> None:
+        self.checks += 1
 
     @property
     def kinds(self) -> list[str]:
@@ -106,7 +113,11 @@ def test_an_update_is_persisted_with_what_to_roll_back_to() -> None:
     ("outcome", "kinds", "update"),
     [
         (UpdateStatus(Progress.SUCCEEDED), ["update-sent"], Update(NEW, NOW, ended_at=NOW)),
-        (ControlPlaneUnreachable("it may have arrived"), ["update-sent"], Update(NEW, NOW)),
+        (
+            ControlPlaneUnreachable("it responded with 503"),
+            ["update-sent"],
+            Update(NEW, NOW, trouble="it responded with 503"),
+        ),
         (ControlPlaneRefused("no accelerator is free"), ["update-sent", "update-failed"], None),
     ],
     ids=["done at once", "of unknown outcome", "refused"],
@@ -119,6 +130,7 @@ def test_what_becomes_of_an_update_is_persisted(
     rotated.actions.take(observed(Send(NEW), good=OLD))
 
     assert rotated.kinds == kinds
+    assert rotated.checks == len(rotated.vault.writes) + 1, "the lease is checked before each write, and the update"
     memory = rotated.vault.state.memory
     assert memory.update == update
     assert [failure.message for failure in memory.failed.values()] == ([] if update else ["no accelerator is free"])
@@ -129,9 +141,10 @@ def test_the_end_of_an_update_and_a_lost_one_are_persisted() -> None:
 
     rotated.actions.take(observed(Settle(), update=Update(NEW, 1.0)))
     assert rotated.vault.state.memory.update == Update(NEW, 1.0, ended_at=NOW)
-    rotated.actions.take(observed(Forget(), update=Update(NEW, 1.0)))
-    lost = rotated.vault.state.memory
-    assert lost.update is None
+    lost = Failure(Reason.UPDATE_LOST, "status 503", NOW, 2)
+    rotated.actions.take(observed(Fail(NEW, lost), update=Update(NEW, 1.0)))
+    memory = rotated.vault.state.memory
+    assert (memory.update, memory.failed) == (None, {NEW.fingerprint: lost})
     assert rotated.kinds == ["update-ended", "update-lost"]
 
 

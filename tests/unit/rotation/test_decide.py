@@ -11,7 +11,6 @@ from shared.rotation.decide import (
     DropPins,
     Fail,
     Failure,
-    Forget,
     Memory,
     Nothing,
     ObservedState,
@@ -22,13 +21,14 @@ from shared.rotation.decide import (
     Settle,
     Step,
     Stop,
+    Trouble,
     Update,
     Verify,
     Wait,
     decide,
 )
 
-POLICY = Policy(propagation=10, operation=100, settling=20, grace=50, retry=30)
+POLICY = Policy(propagation=10, operation=100, settling=20, grace=50, retry=30, conflict=5)
 NOW = 1000.0
 OLD, NEW = Candidate("1", "old"), Candidate("2", "new")
 REFUSED = replace(NEW, refusal="the key is not the certificate's")
@@ -49,7 +49,8 @@ def state(
     pinned: float = 0,
     progress: Progress = Progress.UNKNOWN,
 ) -> ObservedState:
-    return ObservedState(NOW, desired, served, pins, NOW - pinned if pinned else 0.0, progress, "boom", memory)
+    changed = NOW - pinned if pinned else 0.0
+    return ObservedState(NOW, desired, served, pins, changed, progress, "boom", memory, fallback=memory.good)
 
 
 def updating(
@@ -60,6 +61,14 @@ def updating(
     return replace(GOOD_OLD, update=Update(target, NOW - seconds, "/operations/1", is_rollback, ended_at))
 
 
+def lost(why: str = "the run that sent it ended before its outcome was known", times: int = 1) -> Failure:
+    return Failure(Reason.UPDATE_LOST, f"it had no effect, and nothing is known of it: {why}", NOW, times)
+
+
+CONFLICT = Failure(Reason.UPDATE_CONFLICT, "409", NOW)
+TROUBLE = Trouble("new", "the model is loading", NOW - 19)
+NOTHING = Failure(Reason.NOTHING_SERVED, "no certificate", NOW)
+EXPIRED = replace(OLD, refusal="it expired")
 RUNNING, SUCCEEDED, FAILED = Progress.RUNNING, Progress.SUCCEEDED, Progress.FAILED
 CASES: dict[str, tuple[ObservedState, Step]] = {
     "nothing to do": (state(OLD, "old", ONLY_OLD), Nothing()),
@@ -106,7 +115,7 @@ CASES: dict[str, tuple[ObservedState, Step]] = {
         Fail(
             NEW,
             Failure(
-                Reason.OLD_CERTIFICATE_SERVED,
+                Reason.NOTHING_SERVED,
                 "the update succeeded, but the endpoint presents no certificate",
                 NOW,
             ),
@@ -133,7 +142,32 @@ CASES: dict[str, tuple[ObservedState, Step]] = {
         Verify(NEW),
     ),
     "crashed before the update was sent": (state(memory=updating(5)), Wait(NOW + 15, "the update is unknown")),
-    "crashed before the update was sent, long ago": (state(memory=updating(20)), Forget()),
+    "crashed before the update was sent, long ago": (state(memory=updating(20)), Fail(NEW, lost())),
+    "lost for the second time": (
+        state(memory=replace(updating(20), failed={"new": lost()})),
+        Fail(NEW, lost(times=2)),
+    ),
+    "lost, with its cause": (
+        state(memory=replace(GOOD_OLD, update=Update(NEW, NOW - 20, trouble="status 503"))),
+        Fail(NEW, lost("status 503")),
+    ),
+    "lost once: sent again": (state(memory=replace(GOOD_OLD, failed={"new": lost()})), Send(NEW)),
+    "lost twice: announced, and a pause": (
+        state(memory=replace(GOOD_OLD, failed={"new": lost(times=2)})),
+        Stop(Reason.UPDATE_LOST, lost().message, NOW + 20),
+    ),
+    "lost five times": (
+        state(memory=replace(GOOD_OLD, failed={"new": lost(times=5)})),
+        Stop(Reason.UPDATE_LOST, lost().message, NOW + 160),
+    ),
+    "a lost roll-back is not a failed one": (
+        state(served="new", memory=updating(20, OLD, is_rollback=True)),
+        Fail(OLD, lost()),
+    ),
+    "another operation is in progress": (
+        state(memory=replace(GOOD_OLD, failed={"new": replace(CONFLICT, times=1)})),
+        Stop(Reason.UPDATE_CONFLICT, "409", NOW + 5),
+    ),
     "crashed after the update was sent": (state(served="new", memory=updating(5)), Verify(NEW)),
     "another version while an update runs": (
         state(Candidate("3", "newer"), memory=updating(5), progress=RUNNING),
@@ -187,7 +221,67 @@ CASES: dict[str, tuple[ObservedState, Step]] = {
     ),
     "old pin after its grace time": (
         state(served="new", memory=replace(GOOD_NEW, verified_at=NOW - 50)),
-        DropPins(NEW),
+        DropPins(NEW, ONLY_OLD),
+    ),
+    "the grace time of a pin does not start again with each renewal": (
+        state(served="new", pins=BOTH | {"older"}, memory=replace(GOOD_NEW, retired={"older": NOW - 50})),
+        DropPins(NEW, frozenset({"older"})),
+    ),
+    "a pin whose grace time is over, while the next certificate is pinned": (
+        state(pins=ONLY_OLD | {"older"}, memory=replace(GOOD_OLD, retired={"older": NOW - 50})),
+        AddPin(NEW, frozenset({"older"})),
+    ),
+    "a pin that may go where there is no room": (
+        state(pins=ONLY_OLD | {"b", "a"}, memory=replace(GOOD_OLD, retired={"b": NOW - 9, "a": NOW - 8})),
+        AddPin(NEW, spare=("b", "a")),
+    ),
+    "a pin whose certificate was never sent": (
+        state(pins=ONLY_OLD | {"skipped"}, memory=replace(GOOD_OLD, offered="skipped")),
+        AddPin(NEW, frozenset({"skipped"})),
+    ),
+    "a pin whose certificate failed may be served": (
+        state(pins=ONLY_OLD | {"bad"}, memory=replace(GOOD_OLD, offered="bad", failed={"bad": BAD_NEW})),
+        AddPin(NEW),
+    ),
+    "verification prevented": (
+        state(served="new", memory=replace(updating(5), trouble=TROUBLE)),
+        Verify(NEW),
+    ),
+    "verification prevented for the settling time": (
+        state(served="new", memory=replace(updating(5), trouble=replace(TROUBLE, since=NOW - 20))),
+        Verify(NEW, "the model is loading"),
+    ),
+    "verification prevented, without an update": (
+        state(served="new", memory=replace(GOOD_OLD, trouble=replace(TROUBLE, since=NOW - 20))),
+        Verify(NEW, "the model is loading"),
+    ),
+    "what prevented the verification of another one": (
+        state(served="new", memory=replace(updating(5), trouble=Trouble("old", "", 0))),
+        Verify(NEW),
+    ),
+    "every handshake refused after an update": (
+        replace(state(served=None, memory=updating(9, ended=1), progress=SUCCEEDED), handshake_refused=True),
+        Fail(NEW, Failure(Reason.VERIFICATION_FAILED, "the service refuses every TLS handshake since then", NOW)),
+    ),
+    "every handshake refused, without an update": (
+        replace(state(served=None), handshake_refused=True),
+        Stop(Reason.ENDPOINT_UNREACHABLE),
+    ),
+    "nothing served since an update": (
+        state(served=None, memory=replace(GOOD_OLD, failed={"new": NOTHING})),
+        Send(OLD, is_rollback=True),
+    ),
+    "nothing served, long after a roll-back": (
+        state(served=None, memory=Memory(OLD, NOW, failed={"new": replace(NOTHING, at=NOW - 99)})),
+        Stop(Reason.ENDPOINT_UNREACHABLE),
+    ),
+    "nothing was served: not tried again": (
+        state(memory=replace(GOOD_OLD, failed={"new": replace(NOTHING, at=0)})),
+        Stop(Reason.NOTHING_SERVED, "no certificate"),
+    ),
+    "the certificate to roll back to must not be used": (
+        replace(state(served="new", memory=replace(GOOD_OLD, failed={"new": BAD_NEW})), fallback=EXPIRED),
+        Stop(Reason.ROLLBACK_REFUSED, "no score; and to the last good certificate: it expired"),
     ),
     "pinned alone": (state(served="new", pins=ONLY_NEW, memory=GOOD_NEW), Nothing()),
 }
@@ -208,30 +302,40 @@ def after(before: ObservedState, step: Step) -> ObservedState:  # noqa: PLR0911 
             progress = Progress.SUCCEEDED if memory.update else before.progress
             served = memory.update.target.fingerprint if memory.update else before.served
             return replace(before, now=until, progress=progress, served=served)
-        case AddPin(target):
-            return replace(before, pins=before.pins | {target.fingerprint}, pins_changed_at=before.now)
+        case AddPin(target, dropped):
+            pins = before.pins - dropped | {target.fingerprint}
+            return replace(before, pins=pins, pins_changed_at=before.now)
         case Send(target, is_rollback):
             update = Update(target, before.now, "/operations/1", is_rollback)
             return replace(before, memory=replace(memory, update=update), progress=Progress.RUNNING)
         case Verify(target):
-            return replace(before, memory=replace(memory, good=target, verified_at=before.now, update=None))
+            memory = replace(memory, good=target, verified_at=before.now, update=None)
+            return replace(before, memory=memory, fallback=target)
         case Fail(target, failure):
             failed = {**memory.failed, target.fingerprint: failure}
             return replace(before, memory=replace(memory, update=None, failed=failed))
         case Settle():
             assert memory.update is not None
             return replace(before, memory=replace(memory, update=replace(memory.update, ended_at=before.now)))
-        case Forget():
-            return replace(before, memory=replace(memory, update=None))
-        case DropPins(keep):
-            return replace(before, pins=frozenset({keep.fingerprint}))
+        case DropPins(_, dropped):
+            return replace(before, pins=before.pins - dropped)
         case _:
             raise AssertionError(step)
 
 
 STATES = [
-    ObservedState(NOW, desired, served, pins, changed, progress, "boom", Memory(good, NOW - 5, update, failed))
-    for desired, served, pins, changed, good, (update, progress), failed in itertools.product(
+    ObservedState(
+        NOW,
+        desired,
+        served,
+        pins,
+        changed,
+        progress,
+        "boom",
+        Memory(good, NOW - 5, update, failed),
+        fallback=good and replace(good, refusal=fallback_refusal),
+    )
+    for desired, served, pins, changed, good, (update, progress), failed, fallback_refusal in itertools.product(
         [None, OLD, NEW, REFUSED],
         [None, "old", "new", "unknown"],
         [frozenset[str](), ONLY_OLD, ONLY_NEW, BOTH, frozenset({"unknown"})],
@@ -242,7 +346,8 @@ STATES = [
             *((Update(target, NOW - 5), progress) for target in (OLD, NEW) for progress in Progress),
             (Update(OLD, NOW - 5, is_rollback=True), Progress.FAILED),
         ],
-        [{}, {"new": BAD_NEW}],
+        [{}, {"new": BAD_NEW}, {"new": NOTHING}],
+        ["", "it expired"],
     )
 ]
 
@@ -275,5 +380,8 @@ def test_no_step_breaks_a_working_connection() -> None:
             assert step.target.fingerprint in before.pins
             assert step.is_rollback or before.served not in before.pins or before.now >= before.pins_changed_at + 10
             assert before.memory.update is None
+            assert not step.target.refusal, "what is rolled back to is validated, too"
         if isinstance(step, DropPins):
             assert step.keep.fingerprint == before.served
+        if isinstance(step, DropPins | AddPin):
+            assert before.served not in step.dropped

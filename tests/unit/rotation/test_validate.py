@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 from shared.errors import InvalidPin
-from shared.rotation.presented import Presented, names
+from shared.rotation.presented import Presented, names, strength
 from shared.rotation.stored import to_pem
 from shared.rotation.validate import Certificate, Requirements, UnreadableCertificate, parse, validate
 
@@ -77,6 +77,30 @@ def leaf(**options: object) -> Certificate:
     return certificate(issue("leaf", by=MIDDLE, **options), *CHAIN)  # type: ignore[arg-type]
 
 
+LOWER = issue("lower", by=MIDDLE, sans=())
+PAST = issue("past", by=ROOT, sans=(), end=NOW)
+FUTURE = issue("future", by=ROOT, sans=(), start=NOW + DAY)
+OLD_ROOT = issue("old root", sans=(), end=NOW)
+UNDER_OLD_ROOT = issue("under the old root", by=OLD_ROOT, sans=())
+
+
+def parsed(leaf: Signer, *issuers: Signer) -> Certificate:
+    """As Key Vault has them."""
+    return parse(pem(leaf.key, leaf.certificate, *(one.certificate for one in issuers)).decode())
+
+
+def pem(*parts: x509.Certificate | CertificateIssuerPrivateKeyTypes) -> bytes:
+    out = b""
+    for part in parts:
+        if isinstance(part, x509.Certificate):
+            out += part.public_bytes(serialization.Encoding.PEM)
+        else:
+            out += part.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+    return out
+
+
 WRONG_KEY = Certificate(LEAF.certificate, ec.generate_private_key(ec.SECP256R1()), CHAIN)
 
 CASES: dict[str, tuple[Certificate, str]] = {
@@ -92,17 +116,31 @@ CASES: dict[str, tuple[Certificate, str]] = {
     "wildcard of another level": (leaf(sans=("*.com",)), "it does not cover cats.example.com, but *.com"),
     "no name": (leaf(sans=()), "it does not cover cats.example.com, but no name at all"),
     "missing issuer": (certificate(LEAF), "its issuer's certificate is missing from the chain"),
-    "missing intermediate": (
-        certificate(LEAF, ROOT.certificate),
-        "the chain is out of order, or an intermediate certificate is missing from it",
-    ),
-    "chain out of order": (
-        certificate(LEAF, ROOT.certificate, MIDDLE.certificate),
-        "the chain is out of order, or an intermediate certificate is missing from it",
+    "missing intermediate": (parsed(LEAF, ROOT), "an intermediate certificate is missing from the chain"),
+    "missing intermediate above the first": (
+        parsed(issue("leaf", by=LOWER), LOWER, ROOT),
+        "an intermediate certificate is missing from the chain",
     ),
     "issuer of the same name": (
-        certificate(LEAF, issue("middle", by=ROOT, sans=()).certificate),
-        "a certificate of the chain was not signed by the next one",
+        parsed(LEAF, issue("middle", by=ROOT, sans=())),
+        "a certificate of the chain was not signed by the one that has its issuer's name",
+    ),
+    "issuer with the name of the certificate": (parsed(issue("root", by=ROOT), ROOT), ""),
+    "issuer with the name of the certificate, missing": (
+        parsed(issue("root", by=ROOT)),
+        "its issuer's certificate, which has the same name as itself, is missing from the chain",
+    ),
+    "expired intermediate": (
+        parsed(issue("leaf", by=PAST), PAST, ROOT),
+        "a certificate of its chain expired on 2026-06-01 00:00 UTC",
+    ),
+    "expired root": (
+        parsed(issue("leaf", by=UNDER_OLD_ROOT), UNDER_OLD_ROOT, OLD_ROOT),
+        "a certificate of its chain expired on 2026-06-01 00:00 UTC",
+    ),
+    "intermediate of the future": (
+        parsed(issue("leaf", by=FUTURE), FUTURE, ROOT),
+        "a certificate of its chain is valid only from 2026-06-02 00:00 UTC on",
     ),
     "self-signed": (certificate(issue("leaf")), "it is self-signed"),
     "weak key": (
@@ -144,19 +182,16 @@ def test_the_minimum_validity_is_configurable() -> None:
     assert validate(leaf(end=NOW + 6 * DAY), Requirements([NAME], least_days=5), NOW) == ""
 
 
-def pem(*parts: x509.Certificate | CertificateIssuerPrivateKeyTypes) -> bytes:
-    out = b""
-    for part in parts:
-        if isinstance(part, x509.Certificate):
-            out += part.public_bytes(serialization.Encoding.PEM)
-        else:
-            out += part.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-    return out
-
-
 P12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.certificate, CHAIN, serialization.NoEncryption())  # type: ignore[arg-type]
+
+
+P12_ROOT_FIRST = pkcs12.serialize_key_and_certificates(
+    b"x",
+    LEAF.key,  # type: ignore[arg-type]
+    LEAF.certificate,
+    CHAIN[::-1],
+    serialization.NoEncryption(),
+)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +199,12 @@ P12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.certificate, CH
     [
         pem(LEAF.key, LEAF.certificate, *CHAIN).decode(),
         pem(LEAF.certificate, *CHAIN, LEAF.key).decode(),
+        pem(*reversed(CHAIN), LEAF.certificate, LEAF.key).decode(),
+        pem(*CHAIN, *CHAIN, LEAF.certificate, LEAF.certificate, STRONG, LEAF.key, *CHAIN).decode(),
         to_pem(P12),
+        to_pem(P12_ROOT_FIRST),
     ],
-    ids=["PEM, key first", "PEM, key last", "PKCS#12"],
+    ids=["PEM, key first", "PEM, key last", "root first", "with duplicates", "PKCS#12", "PKCS#12, root first"],
 )
 def test_every_form_is_parsed(value: str) -> None:
     parsed = parse(value)
@@ -216,9 +254,12 @@ SAN = x509.SubjectAlternativeName([x509.DNSName(NAME)])
     ("unusable", "message"),
     [
         (extended(MALFORMED_SAN), "a certificate that cannot be parsed"),
-        (extended(SAN, key=ed25519.Ed25519PrivateKey.generate()), "not of a kind that gRPC can use"),
-        (extended(SAN, key=ec.generate_private_key(ec.SECP521R1())), "not of a kind that gRPC can use"),
-        (extended(SAN, key=ec.generate_private_key(ec.BrainpoolP256R1())), "not of a kind that gRPC can use"),
+        (
+            extended(SAN, key=ed25519.Ed25519PrivateKey.generate()),
+            "its key is Ed25519, not of a kind that gRPC can use",
+        ),
+        (extended(SAN, key=ec.generate_private_key(ec.SECP521R1())), "one on the curve secp521r1, not of a kind"),
+        (extended(SAN, key=ec.generate_private_key(ec.BrainpoolP256R1())), "one on the curve brainpoolP256r1, not"),
     ],
     ids=["malformed SAN", "Ed25519", "P-521", "Brainpool"],
 )
@@ -232,7 +273,6 @@ def test_what_is_presented_can_be_malformed_and_holds_no_certificate() -> None:
 
     assert (seen.names, seen.strength) == ((), 128)
     assert not [value for value in vars(seen).values() if isinstance(value, x509.Certificate | bytes)]
-    assert presented(extended(SAN, key=ed25519.Ed25519PrivateKey.generate()).certificate).strength == 0
     with pytest.raises(ValueError, match="parsing"):
         Presented.of(b"no certificate")
 
@@ -245,3 +285,22 @@ def test_names_are_printable_and_bounded() -> None:
     assert len(found) == 100
     assert all(one.isprintable() and len(one) <= 253 for one in found)
     assert len(validate(leaf(sans=tuple(f"{n}.com" for n in range(999))), REQUIREMENTS, NOW)) < 300
+
+
+# NIST SP 800-57 part 1, table 2, and each size just below.
+RSA_STRENGTHS = {1024: 80, 2047: 80, 2048: 112, 3071: 112, 3072: 128, 7679: 128, 7680: 192, 15359: 192, 15360: 256}
+
+
+@pytest.mark.parametrize(("size", "bits"), RSA_STRENGTHS.items())
+def test_the_strength_of_rsa_keys(size: int, bits: int) -> None:
+    # Of that many bits, without the minutes that a real one takes.
+    assert strength(rsa.RSAPublicNumbers(65537, 2**size - 1).public_key()) == bits
+
+
+def test_the_strength_of_other_keys() -> None:
+    curves = {ec.SECP224R1(): 112, ec.SECP256R1(): 128, ec.SECP384R1(): 192, ec.SECP521R1(): 260}
+    for curve, bits in curves.items():
+        assert strength(ec.generate_private_key(curve).public_key()) == bits
+    assert strength(ed25519.Ed25519PrivateKey.generate().public_key()) == 128
+    assert strength(ed448.Ed448PrivateKey.generate().public_key()) == 224
+    assert strength(x25519.X25519PrivateKey.generate().public_key()) == 0, "it signs nothing"
