@@ -48,15 +48,17 @@ def rehearse(certificate: Certificate, names: Sequence[str], roots: Roots) -> st
         roots: what gateways will trust, with the certificate among it.
     """
     alone = _handshake(certificate, names, certificate.roots)
-    if not alone:
-        both = _handshake(certificate, names, roots)
-        return both and (
-            "gRPC accepts it, but not while the other pins are trusted beside it: one of them has the same subject. "
-            f"Issue it with another subject, or with an authorityKeyIdentifier ({both})"
-        )
+    failure = alone or _handshake(certificate, names, roots)
+    if not failure:
+        return ""
     if not _control_succeeds():
-        return f"no handshake can be made on this machine's loopback, so nothing is known of it ({alone})"
-    return f"gRPC's TLS cannot use it: {alone}"
+        return f"no handshake can be made on this machine's loopback, so nothing is known of it ({failure})"
+    if alone:
+        return f"gRPC's TLS cannot use it: {alone}"
+    return (
+        "gRPC accepts it, but not while the other pins are trusted beside it: one of them has the same subject. "
+        f"Issue it with another subject, or with an authorityKeyIdentifier ({failure})"
+    )
 
 
 def _handshake(certificate: Certificate, names: Sequence[str], roots: Roots) -> str:

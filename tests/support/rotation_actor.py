@@ -30,7 +30,7 @@ from shared.settings import RotationSettings, ServiceSettings, VaultSettings
 from shared.upstream.codecs.tensorflow import TensorFlowCodec
 
 # The time limit of a rotation, in seconds.
-TIME_LIMIT = 90.0
+TIME_LIMIT = 120.0
 # Seconds between two runs.
 PAUSE = 0.3
 

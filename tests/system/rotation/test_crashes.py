@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 from tests.support.rotation import RotatedService, RotationEnvironment
 
 # Seconds: how often gateways read their credentials, and how long a dead run keeps others away.
-REFRESH, LEASE = 1.0, 5.0
+REFRESH, LEASE = 1.0, 20.0
 
 
 def job(rotated: RotatedService, *, number: int = 0, after: bool = False, keys: bool = False) -> dict[str, Any]:
