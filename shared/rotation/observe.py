@@ -42,8 +42,8 @@ class SecretNames:
         return cls(
             certificate=service.certificate_secret,
             pins=service.pins_secret,
-            state=f"{service.name}-rotation",
-            lease=f"{service.name}-rotation-lease",
+            state=service.rotation_secret,
+            lease=f"{service.rotation_secret}-lease",
             keys={KeyKind.PRIMARY: service.primary_key_secret, KeyKind.SECONDARY: service.secondary_key_secret},
         )
 

@@ -6,7 +6,7 @@ is imported at every cold start.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -204,6 +204,15 @@ class ServiceSettings:
         return tuple(part.strip() for part in self.address.split(","))
 
     @property
+    def rotation_secret(self) -> str:
+        """The name of the secret with the rotation's state; ``-lease`` at its end makes that of the lease.
+
+        By the certificate's secret: function apps that rotate the same secrets share both, whatever they call the
+        service.
+        """
+        return f"{self.certificate_secret.removesuffix('-certificate')}-rotation"
+
+    @property
     def certificate_names(self) -> tuple[str, ...]:
         """The names, or IP addresses, that the service's certificate must cover."""
         return (self.tls_name,) if self.tls_name else self.addresses
@@ -384,6 +393,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         reader.fault("DEFAULT_SERVICE", f"is {default!r}, which SERVICES does not list")
     rotated = [service for service in services.values() if service.control_plane_name]
     _check_rotated(rotated, reader)
+    _check_secrets(list(services.values()), reader)
     needs_vault = any(service.tls is Tls.REQUIRED for service in services.values())
     settings = Settings(
         services=services,
@@ -424,21 +434,39 @@ def _service(name: str, reader: Reader) -> ServiceSettings:
 
 
 def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
-    """Two services must not be rotated into each other's secrets, and one without TLS has nothing to rotate."""
-    for what in (
-        "control_plane_name",
-        "pins_secret",
-        "certificate_secret",
-        "primary_key_secret",
-        "secondary_key_secret",
-    ):
-        counts = Counter(getattr(service, what) for service in services)
-        for twice in sorted(value for value, count in counts.items() if count > 1):
-            names = ", ".join(service.name for service in services if getattr(service, what) == twice)
-            reader.fault(
-                f"{SERVICE_PREFIX}...__{what.upper()}",
-                f"is {twice!r} for each of {names}, and only one may rotate it: leave CONTROL_PLANE_NAME to that one",
-            )
+    """Two must not rotate one service of the control plane, and one without TLS has nothing to rotate."""
+    counts = Counter(service.control_plane_name.lower() for service in services)
+    for twice in sorted(name for name, count in counts.items() if count > 1):
+        names = [service.name for service in services if service.control_plane_name.lower() == twice]
+        reader.fault(f"{SERVICE_PREFIX}...__CONTROL_PLANE_NAME", f"is {twice!r} for each of {_only_one(names)}")
     for service in services:
         if service.tls is not Tls.REQUIRED:
             reader.fault(f"{prefix(service.name)}CONTROL_PLANE_NAME", "is set for a service without TLS")
+
+
+_SECRETS = ("primary_key_secret", "secondary_key_secret", "pins_secret", "certificate_secret")
+
+
+def _check_secrets(services: list[ServiceSettings], reader: Reader) -> None:
+    """A secret that is rotated has one purpose, and is rotated for one service; names in Key Vault ignore case.
+
+    Otherwise one rotation would overwrite what the other one has stored, for ever.
+    """
+    uses: defaultdict[str, list[tuple[str, ServiceSettings]]] = defaultdict(list)
+    for service in services:
+        for purpose in _SECRETS:
+            uses[getattr(service, purpose).lower()].append((purpose.upper(), service))
+        if service.control_plane_name:
+            uses[f"{service.rotation_secret}".lower()].append(("CERTIFICATE_SECRET", service))
+            uses[f"{service.rotation_secret}-lease".lower()].append(("CERTIFICATE_SECRET", service))
+    for secret, users in uses.items():
+        rotated = [service.name for _, service in users if service.control_plane_name]
+        keys = dict.fromkeys(f"{prefix(service.name)}{purpose}" for purpose, service in users)
+        if rotated and len({purpose for purpose, _ in users}) > 1:
+            reader.fault(f"{SERVICE_PREFIX}...", f"use the secret {secret!r} for different purposes: {', '.join(keys)}")
+        elif len(rotated) > 1:
+            reader.fault(f"{SERVICE_PREFIX}...__{users[0][0]}", f"is {secret!r} for each of {_only_one(rotated)}")
+
+
+def _only_one(names: list[str]) -> str:
+    return f"{', '.join(names)}, and only one may rotate it: leave CONTROL_PLANE_NAME to that one"

@@ -16,12 +16,14 @@ ROTATED = {
     "CONTROL_PLANE_GROUP": "animals",
     "CONTROL_PLANE_ACCOUNT": "models",
 }
+SECOND = {"SERVICES": "cats, dogs", "SERVICE__DOGS__ADDRESS": "dogs.example.com"}
 SECOND_ROTATED = {
-    "SERVICES": "cats, dogs",
-    "SERVICE__DOGS__ADDRESS": "dogs.example.com",
+    **SECOND,
     "SERVICE__DOGS__CONTROL_PLANE_NAME": "dogs-on-fpga",
     "SERVICE__DOGS__PINS_SECRET": "cats-pins",
 }
+
+PURPOSES = ("PRIMARY_KEY", "SECONDARY_KEY", "PINS", "CERTIFICATE")
 
 
 def faults(**changes: str) -> str:
@@ -185,6 +187,24 @@ def test_only_one_value_turns_tls_off_and_then_no_vault_is_required() -> None:
         ({"MAX_IMAGES": "many"}, "MAX_IMAGES is 'many'"),
         ({**ROTATED, **SECOND_ROTATED}, "PINS_SECRET is 'cats-pins' for each of cats, dogs"),
         (
+            {**ROTATED, "SERVICE__CATS__SECONDARY_KEY_SECRET": "CATS-Primary-Key"},
+            "use the secret 'cats-primary-key' for different purposes: SERVICE__CATS__PRIMARY_KEY_SECRET, "
+            "SERVICE__CATS__SECONDARY_KEY_SECRET",
+        ),
+        (
+            {**ROTATED, **SECOND, "SERVICE__DOGS__SECONDARY_KEY_SECRET": "cats-primary-key"},
+            "use the secret 'cats-primary-key' for different purposes: SERVICE__CATS__PRIMARY_KEY_SECRET, "
+            "SERVICE__DOGS__SECONDARY_KEY_SECRET",
+        ),
+        (
+            {**ROTATED, "SERVICE__CATS__PINS_SECRET": "cats-rotation-lease"},
+            "use the secret 'cats-rotation-lease' for different purposes",
+        ),
+        (
+            {**ROTATED, **SECOND_ROTATED, "SERVICE__DOGS__PINS_SECRET": "Cats-PINS"},
+            "'cats-pins' for each of cats, dogs",
+        ),
+        (
             {**ROTATED, "SERVICE__CATS__TLS": "insecure-no-key-is-sent"},
             "SERVICE__CATS__CONTROL_PLANE_NAME is set for a service without TLS",
         ),
@@ -228,6 +248,16 @@ def test_rotation_requires_the_control_planes_account() -> None:
 
     for name in ("CONTROL_PLANE_SUBSCRIPTION", "CONTROL_PLANE_GROUP", "CONTROL_PLANE_ACCOUNT"):
         assert f"{name} is missing" in detail
+
+
+def test_one_of_two_services_that_share_secrets_can_be_rotated() -> None:
+    shared = {f"SERVICE__DOGS__{purpose}_SECRET": f"cats-{purpose.lower().replace('_', '-')}" for purpose in PURPOSES}
+
+    settings = load({**MINIMAL, **ROTATED, **SECOND, **shared})
+
+    assert settings.services["dogs"].pins_secret == settings.services["cats"].pins_secret
+    # Another app that calls the service differently has the same lease.
+    assert settings.services["dogs"].rotation_secret == settings.services["cats"].rotation_secret == "cats-rotation"
 
 
 def test_without_rotated_services_there_are_no_rotation_settings() -> None:
