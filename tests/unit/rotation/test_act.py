@@ -1,13 +1,38 @@
 """The steps of a rotation, with Key Vault and the control plane in memory: what is stored, sent and announced."""
 
+import datetime as dt
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from devstack.authority import Authority
+from shared.credentials.pins import Roots
 from shared.credentials.secrets import Secret, Version
-from shared.errors import ControlPlaneRefused, ControlPlaneUnreachable, SecretMissing
+from shared.errors import (
+    ControlPlaneRefused,
+    ControlPlaneUnreachable,
+    DeadlineExceeded,
+    GatewayError,
+    HandshakeFailed,
+    KeysRefused,
+    ProxyRefused,
+    SecretDisabled,
+    SecretMissing,
+    ServiceAnswerInvalid,
+    ServiceBusy,
+    ServiceCertificateExpired,
+    ServiceFailed,
+    ServiceNameMismatch,
+    ServiceRejected,
+    ServiceUnreachable,
+    ServiceUntrusted,
+    ServiceWithoutTls,
+    VaultForbidden,
+    VaultThrottled,
+)
 from shared.rotation import state as persisted
 from shared.rotation.act import Actions
 from shared.rotation.decide import (
@@ -22,21 +47,30 @@ from shared.rotation.decide import (
     Settle,
     Step,
     Update,
+    Verify,
 )
 from shared.rotation.decide_keys import Finish, KeyKind, KeysSettled, KeyStep, Store
 from shared.rotation.events import Event
 from shared.rotation.interfaces import Interfaces, UpdateStatus
 from shared.rotation.observe import Keys, Observation, PinnedCertificates, SecretNames
+from shared.rotation.presented import Handshakes, Presented
 from shared.rotation.state import RotationState
 from shared.rotation.validate import parse
 from shared.settings import ServiceSettings
 
-NAMES = SecretNames.of(ServiceSettings("cats", "x", certificate_secret="certificate"))
+NAMES = SecretNames.of(
+    ServiceSettings(
+        "cats", "x", certificate_secret="certificate", primary_key_secret="primary", secondary_key_secret="secondary"
+    )
+)
 AUTHORITY = Authority.create()
 # As Key Vault has them: version 1 is served, version 2 is to be, version 3 is no certificate.
 TEXTS = [f"{issued.chain.decode()}{issued.key.decode()}" for issued in (AUTHORITY.issue(), AUTHORITY.issue())]
 OLD, NEW = (Candidate(str(index), parse(text).fingerprint) for index, text in enumerate(TEXTS, 1))
 NOW = 1000.0
+
+
+_RUNNING = UpdateStatus(Progress.RUNNING)
 
 
 class Vault:
@@ -45,8 +79,14 @@ class Vault:
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
         self.writes: list[str] = []
+        self.keys: dict[str, str] = {}
+        self.unreadable: dict[str, GatewayError] = {}
 
     def read(self, name: str, version: str | None = None) -> Secret:
+        if name in self.unreadable:
+            raise self.unreadable[name]
+        if name in self.keys:
+            return Secret(self.keys[name], "1", NOW)
         if name != NAMES.certificate or version is None:
             raise SecretMissing("no such secret")
         return Secret(["", *TEXTS, "-----BEGIN nothing"][int(version)], version, NOW)
@@ -64,11 +104,30 @@ class Vault:
         return persisted.parse(self.written[NAMES.state])
 
 
+class Probe:
+    """A service's endpoint: ``failure`` is how a request with a key ends, ``presented`` what it presents."""
+
+    def __init__(self, presented: str) -> None:
+        self.failure: GatewayError | None = None
+        self.roots: list[Roots] = []
+        self.presented = presented
+
+    def score(self, roots: Roots, key: str) -> None:
+        self.roots.append(roots)
+        if self.failure is not None:
+            raise self.failure
+
+    def handshakes(self) -> Handshakes:
+        when = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+        return Handshakes((Presented(self.presented, (), when, when, 128),) if self.presented else ())
+
+
 class Rotated:
     """A service whose rotation takes steps; ``outcome`` is what the control plane makes of an update."""
 
-    def __init__(self, outcome: UpdateStatus | Exception) -> None:
+    def __init__(self, outcome: UpdateStatus | Exception = _RUNNING) -> None:
         self.vault, self.events, self.sent = Vault(), list[Event](), list[str]()
+        self.probe = Probe(NEW.fingerprint)
 
         def update(certificate: Any) -> UpdateStatus:
             self.sent.append(certificate.fingerprint)
@@ -77,14 +136,21 @@ class Rotated:
             return outcome
 
         updates: Any = SimpleNamespace(update=update)
-        vault, probe = self.vault, None
+        vault, probe = self.vault, self.probe
         self.checks = 0
-        clock = lambda: NOW  # noqa: E731
-        interfaces = Interfaces(vault, updates, probe, self.events.append, None, clock)  # type: ignore[arg-type]
+        self.now = NOW
+        parts: Any = (vault, updates, probe, self.events.append, None, self._clock, self._sleep)
+        interfaces = Interfaces(*parts)
         self.actions = Actions("cats", NAMES, interfaces, self._check)
 
     def _check(self) -> None:
         self.checks += 1
+
+    def _clock(self) -> float:
+        return self.now
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
 
     @property
     def kinds(self) -> list[str]:
@@ -172,3 +238,103 @@ def test_a_request_is_persisted() -> None:
     assert rotated.vault.state.keys == {kind: f"v-{kind}" for kind in KeyKind}
     with pytest.raises(ControlPlaneUnreachable, match="no keys"):
         rotated.actions.request(observed(Settle()), rotate_keys=True, retry=False)
+
+
+def verifying(**memory: Any) -> Observation:
+    """The new certificate is served after an update, and both are pinned."""
+    pinned = PinnedCertificates([parse(text).leaf for text in TEXTS])
+    found = observed(Verify(NEW), update=Update(NEW, 1.0), good=OLD, **memory)
+    state = replace(found.state, served=NEW.fingerprint, pins=pinned.fingerprints)
+    return replace(found, state=state, pinned=pinned)
+
+
+def test_a_certificate_is_proven_alone_and_with_what_gateways_trust() -> None:
+    rotated = Rotated()
+    rotated.vault.keys = {NAMES.keys[KeyKind.PRIMARY]: "key"}
+
+    rotated.actions.take(verifying())
+
+    assert [roots.bundle.count(b"BEGIN") for roots in rotated.probe.roots] == [1, 2]
+    assert rotated.kinds == ["certificate-rotated"]
+    memory = rotated.vault.state.memory
+    assert (memory.good, memory.retired) == (NEW, {OLD.fingerprint: NOW})
+
+
+def test_the_grace_time_of_a_pin_starts_once() -> None:
+    rotated = Rotated()
+    rotated.vault.keys = {NAMES.keys[KeyKind.PRIMARY]: "key"}
+
+    rotated.actions.take(verifying(retired={OLD.fingerprint: 5.0, "long gone": 1.0}))
+
+    assert rotated.vault.state.memory.retired == {OLD.fingerprint: 5.0}
+
+
+VERDICTS = [ServiceUntrusted("x"), ServiceCertificateExpired("x"), ServiceNameMismatch("x"), HandshakeFailed("x")]
+NO_VERDICTS = [
+    *(ServiceUnreachable("x"), ServiceBusy("x"), DeadlineExceeded("x"), ServiceFailed("x"), KeysRefused("x")),
+    *(ServiceRejected("x", "NOT_FOUND"), ServiceAnswerInvalid("x"), ServiceWithoutTls("x"), ProxyRefused("x")),
+]
+
+
+@pytest.mark.parametrize("failure", VERDICTS, ids=lambda failure: type(failure).__name__)
+def test_a_failure_of_trust_is_a_verdict_where_the_certificate_is_presented(failure: GatewayError) -> None:
+    for presented, condemned in ((NEW.fingerprint, True), (OLD.fingerprint, False), ("", False)):
+        rotated = Rotated()
+        rotated.vault.keys = {NAMES.keys[KeyKind.PRIMARY]: "key"}
+        rotated.probe.failure, rotated.probe.presented = failure, presented
+
+        with nullcontext() if condemned else pytest.raises(type(failure)):
+            rotated.actions.take(verifying())
+
+        assert (NEW.fingerprint in rotated.vault.state.memory.failed) is condemned
+
+
+@pytest.mark.parametrize("failure", NO_VERDICTS, ids=lambda failure: type(failure).__name__)
+def test_no_other_failure_is_a_verdict(failure: GatewayError) -> None:
+    rotated = Rotated()
+    rotated.vault.keys = {NAMES.keys[KeyKind.PRIMARY]: "key"}
+    rotated.probe.failure = failure
+
+    with pytest.raises(type(failure)):
+        rotated.actions.take(verifying())
+
+    memory = rotated.vault.state.memory
+    assert (memory.failed, memory.update) == ({}, Update(NEW, 1.0))
+    assert memory.trouble is not None
+    assert memory.trouble.message.endswith("x")
+    # Tried again: nothing more is stored.
+    with pytest.raises(type(failure)):
+        rotated.actions.take(verifying(trouble=memory.trouble))
+    assert rotated.vault.writes == [NAMES.state]
+
+
+@pytest.mark.parametrize("trouble", [VaultThrottled("429"), VaultForbidden("403"), SecretMissing("none")])
+def test_a_vaults_trouble_is_never_evidence_about_a_certificate(trouble: GatewayError) -> None:
+    rotated = Rotated()
+    rotated.vault.keys = {NAMES.keys[KeyKind.PRIMARY]: "key"}
+    rotated.vault.unreadable = {NAMES.keys[KeyKind.SECONDARY]: trouble}
+
+    with nullcontext() if isinstance(trouble, SecretMissing) else pytest.raises(type(trouble)):
+        rotated.actions.take(verifying())
+
+    assert rotated.vault.state.memory.failed == {}
+    # One key is enough.
+    assert rotated.kinds == (["certificate-rotated"] if isinstance(trouble, SecretMissing) else [])
+
+
+def test_a_certificate_whose_version_was_disabled_is_proven_with_the_pins() -> None:
+    rotated = Rotated()
+    rotated.vault.keys = {NAMES.keys[KeyKind.PRIMARY]: "key"}
+    rotated.vault.unreadable = {NAMES.certificate: SecretDisabled("disabled")}
+
+    rotated.actions.take(verifying())
+
+    assert rotated.kinds == ["certificate-rotated"]
+
+
+def test_an_update_that_conflicts_with_another_operation_is_no_failure_of_its_own() -> None:
+    rotated = Rotated(ControlPlaneRefused("another operation is in progress", 409))
+
+    rotated.actions.take(observed(Send(NEW), good=OLD))
+
+    assert rotated.vault.state.memory.failed[NEW.fingerprint].reason is Reason.UPDATE_CONFLICT
