@@ -65,3 +65,28 @@ def to_log(event: Event) -> None:
     """One line, whose end is JSON: for people and for queries."""
     data = {"event": event.kind, "service": event.service, **event.data}
     log.log(event.level, "rotation of %s: %s %s", event.service, event.detail, json.dumps(data, ensure_ascii=False))
+
+
+class Hold:
+    """Whether a stop, or its end, is to be announced: one that comes and goes by itself only once it has lasted.
+
+    A service that flaps would otherwise have an event, and a version of the state, for each run.
+    """
+
+    # _pending, _since  what is not announced yet, and since when it has been observed without a break
+
+    def __init__(self, transient: str) -> None:
+        self._transient = transient
+        self._pending = ""
+        self._since: float | None = None
+
+    def is_due(self, stopped: str, announced: str, now: float, seconds: float) -> bool:
+        """Whether the reason of a stop, empty for none, is to be announced after another one."""
+        if stopped == announced:
+            self._since = None
+            return False
+        if {stopped, announced} != {"", self._transient}:
+            return True
+        if self._since is None or self._pending != stopped:
+            self._pending, self._since = stopped, now
+        return now >= self._since + seconds

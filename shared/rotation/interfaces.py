@@ -5,15 +5,15 @@ They are defined by what a rotation needs; their implementations use gRPC and RE
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.credentials.key_vault import KeyVault
 from shared.credentials.pins import Roots
 from shared.rotation.clock import steady_time
-from shared.rotation.decide import Progress
+from shared.rotation.decide import Progress, Reason
 from shared.rotation.decide_keys import KeyKind
-from shared.rotation.events import Announce
+from shared.rotation.events import Announce, Hold
 from shared.rotation.lease import Leases
 from shared.rotation.presented import Handshakes
 from shared.rotation.validate import Certificate
@@ -70,12 +70,13 @@ class ServiceProbe(Protocol):
 
 @dataclass(frozen=True)
 class Interfaces:
-    """All of them, for one service; ``clock`` returns Unix seconds."""
+    """All of them, for one service; ``clock`` returns Unix seconds, and ``hold`` remembers what is not announced yet."""
 
     vault: KeyVault
     updates: ServiceUpdates
     probe: ServiceProbe
     announce: Announce
     leases: Leases
+    hold: Hold = field(default_factory=lambda: Hold(Reason.ENDPOINT_UNREACHABLE))
     clock: Callable[[], float] = steady_time
     sleep: Callable[[float], None] = time.sleep

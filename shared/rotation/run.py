@@ -89,9 +89,13 @@ class ServiceRotation:
         return (
             not isinstance(observed.step, Nothing | Wait | Stop)
             or self._key_step_is_due(observed)
-            or _stopped(observed) != observed.persisted.stopped
+            or self._change_is_due(observed)
             or self._warning(observed) is not None
         )
+
+    def _change_is_due(self, observed: Observation) -> bool:
+        seconds = self._settings.settling_seconds
+        return self._interfaces.hold.is_due(_stopped(observed), observed.persisted.stopped, observed.state.now, seconds)
 
     def _keys_are_old(self, observed: Observation) -> bool:
         if not self._settings.key_days or observed.keys is None or observed.persisted.keys is not None:
@@ -119,8 +123,8 @@ class ServiceRotation:
 
     def _announce_change(self, actions: Actions, observed: Observation) -> bool:
         """Announce once that a rotation has stopped or resumed, or that a certificate is about to expire."""
-        stopped = _stopped(observed)
-        if stopped != observed.persisted.stopped:
+        if self._change_is_due(observed):
+            stopped = _stopped(observed)
             kind = events.STOPPED if stopped else events.RESUMED
             detail = f"The rotation has stopped: {stopped.rstrip('.')}." if stopped else "The rotation has resumed."
             actions.commit(replace(observed.persisted, stopped=stopped), kind, detail)

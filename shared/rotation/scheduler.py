@@ -13,7 +13,8 @@ from shared.control_plane.types import Account
 from shared.credentials.key_vault import KeyVault, credential
 from shared.errors import GatewayError, InternalError, NotRotated, RotationBusy, UnknownService
 from shared.rotation import events
-from shared.rotation.events import Event, to_log
+from shared.rotation.decide import Reason
+from shared.rotation.events import Event, Hold, to_log
 from shared.rotation.interfaces import Interfaces
 from shared.rotation.lease import LeaseHeld, Leases
 from shared.rotation.observe import Observation
@@ -78,6 +79,7 @@ class Rotations:
         }
         self._threads = ThreadPoolExecutor(_CONCURRENT, "rotation")
         self._webhook = Webhook(rotation.webhook_url) if rotation.webhook_url else None
+        self._holds = {name: Hold(Reason.ENDPOINT_UNREACHABLE) for name in self._services}
         self._blocked: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -175,7 +177,9 @@ class Rotations:
         def announce(event: Event) -> None:
             self._announce(event, happened)
 
-        interfaces = Interfaces(self._vault, self._updates[name], self._probes[name], announce, self._leases)
+        interfaces = Interfaces(
+            self._vault, self._updates[name], self._probes[name], announce, self._leases, self._holds[name]
+        )
         return ServiceRotation(self._services[name], self._rotation, self._refresh_seconds, interfaces)
 
     def _announce(self, event: Event, happened: list[Event]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -98,23 +99,25 @@ def test_a_failed_update_is_retried_later(environment: RotationEnvironment) -> N
     cats.until("certificate-rotated")
 
 
-def test_a_certificate_that_fails_verification_is_rolled_back(environment: RotationEnvironment) -> None:
-    cats = environment.steady("broken")
-    old = cats.served()
-    cats.offer()
-    cats.until("pin-added")
-    # The first request with the new certificate fails.
-    environment.plane.admin(cats.id, {"faults": {"fail_next": 1, "fail_with": "INTERNAL"}})
+def test_a_service_that_flaps_writes_nothing(environment: RotationEnvironment) -> None:
+    cats = environment.steady("flapping")
+    before = cats.versions()
+    moved = RotatedService(environment, replace(cats.settings, port=1), cats.id)
+    for one in (moved, cats):
+        one.interfaces = replace(one.interfaces, hold=cats.interfaces.hold)
 
-    cats.until("certificate-rolled-back")
+    for _ in range(6):
+        step = moved.rotation().run(LONG).step
+        assert isinstance(step, Stop)
+        assert step.reason is Reason.ENDPOINT_UNREACHABLE
+        cats.rotation().run(LONG)
 
-    assert cats.kinds == [
-        *("pin-added", "update-sent", "verification-failed"),
-        *("update-sent", "certificate-rolled-back", "rotation-stopped"),
-    ]
-    assert cats.served() == old
-    assert "The inference service failed" in stopped(cats, Reason.VERIFICATION_FAILED)
-    assert cats.updates() == 2
+    assert cats.versions() == before
+    assert [*moved.events, *cats.events] == []
+    # What lasts is announced.
+    moved.until("rotation-stopped")
+    assert cats.versions()["rotation"] == before["rotation"] + 1
+    cats.until("rotation-resumed")
 
 
 def test_a_key_that_an_update_changed_reaches_the_vault(environment: RotationEnvironment) -> None:

@@ -139,7 +139,7 @@ class Rotated:
         vault, probe = self.vault, self.probe
         self.checks = 0
         self.now = NOW
-        parts: Any = (vault, updates, probe, self.events.append, None, self._clock, self._sleep)
+        parts: Any = (vault, updates, probe, self.events.append, None, None, self._clock, self._sleep)
         interfaces = Interfaces(*parts)
         self.actions = Actions("cats", NAMES, interfaces, self._check)
 

@@ -26,6 +26,7 @@ from shared.rotation.decide import (
     Wait,
 )
 from shared.rotation.decide_keys import Finish, KeyKind, KeysSettled, KeyStep, KeyWait, Regenerate, Store
+from shared.rotation.events import Hold
 from shared.rotation.observe import Keys, Observation, PinnedCertificates
 from shared.rotation.state import RotationState
 
@@ -101,3 +102,17 @@ def test_a_stop_has_a_reason_and_the_time_of_the_retry() -> None:
         "detail": "no accelerator is free",
         "until": "1970-01-01T00:01:00+00:00",
     }
+
+
+def test_a_stop_that_comes_and_goes_is_announced_once_it_has_lasted() -> None:
+    hold = Hold("endpoint-unreachable")
+    for now in range(0, 60, 6):
+        assert not hold.is_due("endpoint-unreachable", "", now, 10)
+        assert not hold.is_due("", "", now + 3, 10)
+    assert not hold.is_due("endpoint-unreachable", "", 100, 10)
+    assert not hold.is_due("endpoint-unreachable", "", 109, 10)
+    assert hold.is_due("endpoint-unreachable", "", 110, 10)
+    assert not hold.is_due("", "endpoint-unreachable", 111, 10)
+    assert hold.is_due("", "endpoint-unreachable", 121, 10)
+    assert hold.is_due("certificate-refused: it expired", "endpoint-unreachable", 122, 10), "at once"
+    assert hold.is_due("certificate-refused: it expired", "", 122, 10), "at once"
