@@ -75,7 +75,12 @@ class KeyVault:
             properties = _version(found.properties)
             return Secret(found.value or "", properties.id, properties.created)
 
-        secret = self._call(name, get)
+        try:
+            secret = self._call(name, get)
+        except SecretDisabled:
+            if version is None:
+                raise
+            raise SecretDisabled(f"The version {version} of secret {name!r} is disabled.", secret=name) from None
         if not secret.value:
             raise SecretMissing(f"The secret {name!r} is empty.", secret=name)
         return secret
@@ -185,7 +190,7 @@ def _by_status(error: HttpResponseError, status: int, secret: str) -> GatewayErr
         case 429, _:
             return VaultThrottled("Key Vault responded with 429: too many requests.", retry_after=_retry_after(error))
         case 403, "SecretDisabled":
-            return SecretDisabled(f"The version of secret {secret!r} that was requested is disabled.", secret=secret)
+            return SecretDisabled(f"The latest version of secret {secret!r} is disabled.", secret=secret)
         case ((401 | 403), _):
             return VaultForbidden(f"Key Vault does not allow the gateway to use secret {secret!r}.", secret=secret)
         case _:

@@ -70,7 +70,7 @@ class ServiceProbe(Protocol):
 
 @dataclass(frozen=True)
 class Interfaces:
-    """All of them, for one service; ``clock`` returns Unix seconds, and ``hold`` remembers what is not announced yet."""
+    """All of them, for one service; ``clock`` returns Unix seconds, ``hold`` remembers what is not announced yet."""
 
     vault: KeyVault
     updates: ServiceUpdates

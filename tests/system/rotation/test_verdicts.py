@@ -166,7 +166,7 @@ def test_updates_that_the_control_plane_loses_are_counted_and_announced(environm
 
     assert cats.kinds.count("update-sent") <= 4
     described = describe(cats.rotation().observe())
-    assert described["failed"][0]["reason"] in {Reason.UPDATE_LOST}
+    assert described["failed"][0]["reason"] == Reason.UPDATE_LOST
     assert "500" in described["failed"][0]["detail"]
     environment.plane.set_faults()
     cats.rotation().run(LONG, retry=True)

@@ -112,7 +112,7 @@ class Probe:
         self.roots: list[Roots] = []
         self.presented = presented
 
-    def score(self, roots: Roots, key: str) -> None:
+    def score(self, roots: Roots, _key: str) -> None:
         self.roots.append(roots)
         if self.failure is not None:
             raise self.failure

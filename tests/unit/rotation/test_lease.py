@@ -1,4 +1,4 @@
-"""The lease on a clock that the test owns: claims that race, a vault that lists late or is slow, clocks that are wrong."""
+"""The lease on a clock that the test owns: claims that race, a vault that lists late or slowly, wrong clocks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ class Vault:
         self.ids: list[str] = []
         self._history: list[tuple[float, str, Version]] = []
 
-    def write(self, name: str, value: str, *, expires: float) -> Version:
+    def write(self, name: str, _value: str, *, expires: float) -> Version:
         self.now += self.slow
         created = float(int(self.now))
         made = Version(self.ids.pop(0) if self.ids else f"v{len(self._history)}", created, True, expires, created)

@@ -25,19 +25,19 @@ class Vault:
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
 
-    def read(self, name: str, version: str | None = None) -> Secret:
+    def read(self, _name: str, version: str | None = None) -> Secret:
         if not self.texts:
             raise SecretMissing("no such secret")
         version = version or list(self.texts)[-1]
         return Secret(self.texts[version], version, 1.0)
 
-    def write(self, name: str, value: str, **_: Any) -> Version:
+    def write(self, _name: str, value: str, **_: Any) -> Version:
         self._happens(self.before)
         made = self.store(value)
         self._happens(self.after)
         return made
 
-    def versions(self, name: str) -> list[Version]:
+    def versions(self, _name: str) -> list[Version]:
         if not self.texts:
             raise SecretMissing("no such secret")
         return [Version(one, 1.0) for one in reversed(self.texts)]
