@@ -174,7 +174,7 @@ def _refusal(error: HttpResponseError, status: int, secret: str) -> GatewayError
             members = {"secret": secret} if issubclass(kind, VaultForbidden) else {}
             return kind(detail, retry_after=_RETRY_AFTER, **members)
     if status == 400:
-        what = f"Key Vault rejects a request for secret {secret!r}: it is invalid, or its value is larger than 25 kB."
+        what = f"Key Vault rejects a request for secret {secret!r}: it is invalid, or its value is over 25 kB."
         return VaultRejected(what, secret=secret)
     return _by_status(error, status, secret)
 

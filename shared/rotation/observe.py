@@ -129,15 +129,13 @@ class Observation:
 class Observer:
     """Observes one service."""
 
-    # _parsed     the version of the certificate's secret that was read last, and the result
-    # _rehearsed  why gateways could not connect with a certificate, by its fingerprint and the pins beside it
+    # _parsed  the version of the certificate's secret that was read last, and the result
 
     def __init__(
         self, service: ServiceSettings, settings: RotationSettings, refresh_seconds: float, interfaces: Interfaces
     ) -> None:
         self.secrets = SecretNames.of(service)
         self._parsed: tuple[str, tuple[Certificate | None, str]] = ("", (None, ""))
-        self._rehearsed: dict[tuple[str, frozenset[str]], str] = {}
         self._service = service
         self._interfaces = interfaces
         self._requirements = Requirements(
@@ -230,11 +228,7 @@ class Observer:
         return self._rehearse(desired, pinned, now)
 
     def _rehearse(self, certificate: Certificate, pinned: PinnedCertificates, now: float) -> str:
-        both = pinned.changed(certificate.leaf)
-        case = certificate.fingerprint, both.fingerprints
-        if case not in self._rehearsed:
-            self._rehearsed[case] = self._interfaces.probe.rehearse(certificate, both.roots(now))
-        return self._rehearsed[case]
+        return self._interfaces.probe.rehearse(certificate, pinned.changed(certificate.leaf).roots(now))
 
     def _fallback(self, memory: Memory, pinned: PinnedCertificates, now: float) -> Candidate | None:
         """What to roll back to, as it is now; validated only where something failed that may need it."""

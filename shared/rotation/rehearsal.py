@@ -34,6 +34,10 @@ _REASONS = {
 }
 
 
+class NothingKnown(Exception):
+    """No handshake can be made on this machine; the message is a refusal, which holds for this attempt alone."""
+
+
 class _Handler(grpc.GenericRpcHandler):
     def service(self, _details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return grpc.unary_unary_rpc_method_handler(lambda request, _context: request)
@@ -46,13 +50,18 @@ def rehearse(certificate: Certificate, names: Sequence[str], roots: Roots) -> st
         certificate: with the leaf's own key.
         names: the names that gateways expect in it.
         roots: what gateways will trust, with the certificate among it.
+
+    Raises:
+        NothingKnown: not even a certificate that every gRPC can use passes.
     """
     alone = _handshake(certificate, names, certificate.roots)
     failure = alone or _handshake(certificate, names, roots)
     if not failure:
         return ""
     if not _control_succeeds():
-        return f"no handshake can be made on this machine's loopback, so nothing is known of it ({failure})"
+        raise NothingKnown(
+            f"no handshake can be made on this machine's loopback, so nothing is known of it ({failure})"
+        )
     if alone:
         return f"gRPC's TLS cannot use it: {alone}"
     return (

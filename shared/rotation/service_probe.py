@@ -12,7 +12,7 @@ import grpc
 from shared.credentials.pins import Roots
 from shared.errors import GatewayError, HandshakeFailed, ServiceUnreachable
 from shared.rotation.presented import Handshakes, Presented
-from shared.rotation.rehearsal import rehearse
+from shared.rotation.rehearsal import NothingKnown, rehearse
 from shared.rotation.validate import Certificate
 from shared.settings import ServiceSettings
 from shared.telemetry import log
@@ -22,6 +22,9 @@ from shared.upstream.codecs import Rpc
 
 # Seconds for a handshake, and for a scored request with the handshake before it.
 _HANDSHAKE, _SCORE = 3.0, 4.0
+
+# How many rehearsals are remembered: of the desired certificate and of the last good one, with a few sets of pins.
+_REHEARSALS = 8
 
 # In gRPC's details of a call whose connection broke in its handshake.
 _IN_HANDSHAKE = "andshake"
@@ -33,10 +36,13 @@ class GrpcProbe:
     ``rpc`` is an inference request; ``check`` raises a GatewayError for a response without scores.
     """
 
+    # _rehearsed  results by the certificate and the roots: runs are frequent, and handshakes cost
+
     def __init__(self, service: ServiceSettings, rpc: Rpc, check: Callable[[bytes], object]) -> None:
         self._service = service
         self._rpc = rpc
         self._check = check
+        self._rehearsed: dict[tuple[str, bytes], str] = {}
 
     def handshakes(self) -> Handshakes:
         """What each of the addresses presents."""
@@ -52,7 +58,16 @@ class GrpcProbe:
 
     def rehearse(self, certificate: Certificate, roots: Roots) -> str:
         """Why gateways with these roots could not connect to the service with the certificate; empty where they can."""
-        return rehearse(certificate, self._service.certificate_names, roots)
+        case = certificate.fingerprint, roots.bundle
+        if case not in self._rehearsed:
+            try:
+                found = rehearse(certificate, self._service.certificate_names, roots)
+            except NothingKnown as failure:
+                return str(failure)
+            if len(self._rehearsed) >= _REHEARSALS:
+                self._rehearsed.clear()
+            self._rehearsed[case] = found
+        return self._rehearsed[case]
 
     def score(self, roots: Roots, key: str) -> None:
         """Score the request with one key, over connections that are verified with ``roots`` alone; at each address.

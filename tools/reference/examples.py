@@ -63,13 +63,13 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
     "identity-unavailable": {"detail": "The identity endpoint returned no token."},
     "vault-unreachable": {"detail": "Key Vault did not respond."},
     "vault-throttled": {"detail": "Key Vault responded with 429: too many requests."},
-    "vault-rejected": {
-        "detail": "Key Vault rejects a request for secret 'cats-pins': it is invalid, or its value is larger than 25 kB.",
-        "secret": "cats-pins",
-    },
     "vault-forbidden": {
         "detail": "Key Vault does not allow the gateway to use secret 'cats-primary-key'.",
         "secret": "cats-primary-key",
+    },
+    "vault-rejected": {
+        "detail": "Key Vault rejects a request for secret 'full-pins': it is invalid, or its value is over 25 kB.",
+        "secret": "full-pins",
     },
     "secret-missing": {"detail": "Key Vault has no secret 'no-such-secret'.", "secret": "no-such-secret"},
     "secret-disabled": {

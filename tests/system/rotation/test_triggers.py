@@ -1,5 +1,6 @@
 """The triggers of rotations, called as the worker calls them, with real servers."""
 
+import asyncio
 import datetime as dt
 import json
 import logging
@@ -16,6 +17,7 @@ from shared.rotation.lease import Leases
 from tests.support import app
 from tests.support.app import Response
 from tests.support.documented_errors import matches_example
+from tests.support.odd_certificates import self_signed
 from tests.support.rotation import ACCOUNT, RotatedService, RotationEnvironment
 
 type Configure = Callable[..., None]
@@ -227,6 +229,24 @@ async def test_a_run_while_another_is_in_progress(cats: RotatedService, configur
     assert response.status == 409
     assert matches_example("rotation-busy", response.json)
     assert 1 <= int(response.headers["retry-after"]) <= 60
+
+
+async def test_pins_for_which_there_is_no_room(environment: RotationEnvironment, configure: Configure) -> None:
+    full = await asyncio.to_thread(environment.steady, "full")
+    configure(full)
+    persons = [self_signed(subject=f"{number}") for number in range(60)]
+    text = full.vault.read("full-pins").value
+    for one in persons:
+        if len(text) + len(one.certificate) < 25_500:
+            text += one.certificate.decode()
+    full.vault.write("full-pins", text)
+    full.offer()
+
+    response = await run(service="full")
+
+    assert response.status == 503
+    assert matches_example("vault-rejected", response.json)
+    assert full.vault.read("full-pins").value == text
 
 
 INVALID_BODIES = {

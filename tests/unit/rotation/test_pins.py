@@ -22,8 +22,8 @@ class Vault:
 
     def __init__(self, *pins: Issued) -> None:
         self.texts = {"v0": text(*pins)} if pins else {}
-        self.before: list[Callable[[], None]] = []
-        self.after: list[Callable[[], None]] = []
+        self.before: list[Callable[[], object]] = []
+        self.after: list[Callable[[], object]] = []
 
     def read(self, _name: str, version: str | None = None) -> Secret:
         if not self.texts:
@@ -51,7 +51,7 @@ class Vault:
         return PinnedCertificates.of(self.read("pins")).fingerprints
 
     @staticmethod
-    def _happens(what: list[Callable[[], None]]) -> None:
+    def _happens(what: list[Callable[[], object]]) -> None:
         if what:
             what.pop(0)()
 
@@ -88,7 +88,7 @@ def test_the_first_pin_is_stored() -> None:
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_pin_that_a_person_adds_meanwhile_stays(moment: str) -> None:
     vault = Vault(OLD)
-    getattr(vault, moment).append(lambda: vault.store(text(OLD, PERSONS)) and None)
+    getattr(vault, moment).append(lambda: vault.store(text(OLD, PERSONS)))
 
     write_pins(vault, "pins", change())  # type: ignore[arg-type]
 
@@ -97,8 +97,8 @@ def test_a_pin_that_a_person_adds_meanwhile_stays(moment: str) -> None:
 
 def test_a_pin_that_a_person_withdraws_meanwhile_stays_away() -> None:
     vault = Vault(OLD, RETIRED)
-    vault.before.append(lambda: vault.store(text(OLD, PERSONS)) and None)
-    vault.before.append(lambda: vault.store(text(PERSONS)) and None)
+    vault.before.append(lambda: vault.store(text(OLD, PERSONS)))
+    vault.before.append(lambda: vault.store(text(PERSONS)))
 
     write_pins(vault, "pins", change())  # type: ignore[arg-type]
 
