@@ -4,7 +4,7 @@ Key Vault has no compare-and-set. But it gives each version of a secret the time
 one clock, and never an earlier one to a later change. So a run that wants to act makes a claim: a version of the lease
 secret, enabled, that expires. Of the claims that have not expired the earliest holds the lease, of two in the same
 second the one with the smaller id. A run acts once it has *seen its own claim listed and first*, a second after it was
-first listed: by then every claim of the same second is listed, too, also where Key Vault lists late. Each write looks
+first listed: by then every claim of the same second is listed, too, also where Key Vault lists late. Each write checks
 again. A lease is released by disabling its claim; that of a run that died expires.
 
 A process claims with the same version each time, so that versions do not pile up. All times are the vault's, which the
@@ -23,8 +23,8 @@ from shared.errors import GatewayError, SecretMissing, VaultUnreachable
 
 # Seconds until the vault's second in which a claim was made is over, with clock drift.
 _SECOND = 1.1
-# Seconds for which a claim may be missing from the list, and between two looks.
-_LISTED, _LOOK = 15.0, 0.5
+# Seconds for which a claim may be missing from the list, and between two lists.
+_LISTED, _POLL = 15.0, 0.5
 # Seconds that a request which is on its way may take; none is sent later than that before the lease ends.
 _REQUEST = 9.0
 # By how much a claim's expiry may differ from the vault's clock.
@@ -171,7 +171,7 @@ class Leases:
         while not lease.is_first():
             if self.monotonic() >= ends:
                 raise VaultUnreachable(f"Key Vault does not list the claim on {lease.secret!r} that it stored.")
-            self.sleep(_LOOK)
+            self.sleep(_POLL)
         self.sleep(_SECOND)
         lease.check()
 
