@@ -126,7 +126,7 @@ def _parts(body: bytes, boundary: str) -> Iterator[_Part]:
             if isinstance(event, Field | File):
                 headers, name = event.headers, event.filename if isinstance(event, File) else None
                 encoding = headers.get("content-transfer-encoding", "").strip().lower()
-                part, chunks = _Part(event.name, name, encoding, headers.get("content-type", "")), []
+                part, chunks = _Part(event.name or "", name, encoding, headers.get("content-type", "")), []
             elif isinstance(event, Data) and part is not None:
                 chunks.append(event.data)
                 if not event.more_data:

@@ -8,7 +8,7 @@ from shared.errors import problem_types
 ELSEWHERE = {
     *("control-plane-refused", "control-plane-unreachable", "identity-unavailable", "internal-error", "misconfigured"),
     *("foreign-origin", "gateway-busy", "not-rotated", "overloaded", "rotation-busy"),
-    *("vault-forbidden", "vault-throttled", "vault-unreachable"),
+    *("vault-forbidden", "vault-rejected", "vault-throttled", "vault-unreachable"),
     *("invalid-key", "proxy-refused", "service-name-unresolved", "service-without-http2"),
     *("unsupported-content-encoding", "body-too-large", "invalid-tensor", "unknown-version", "method-not-offered"),
 }

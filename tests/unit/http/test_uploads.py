@@ -258,3 +258,14 @@ async def test_a_long_string_of_json_may_have_escapes() -> None:
         found = await submission(request(body, "application/json"), MOST)
         assert [(image.name, image.data) for image in found.images] == [('a "b" \\', data), ("images[1]", data)]
         assert found.options == {"top": "3"}
+
+
+@pytest.mark.parametrize("filename", ['; filename="a.jpg"', ""])
+async def test_a_part_may_have_no_name(filename: str) -> None:
+    disposition = f"form-data{filename}"
+
+    assert [image.data for image in await images(form(part(JPEG, disposition)))] == [JPEG]
+    with pytest.raises(errors.PartWithoutFile):
+        await submission(form(part(b"text", "form-data")), MOST)
+    [upload] = await images(form(part(b"!", disposition, "Content-Transfer-Encoding: base64\r\n")))
+    assert isinstance(upload.fault, errors.MalformedBase64)
