@@ -39,7 +39,8 @@ class FakeNetwork:
     """The service behind the channels, and whether and how fast they connect.
 
     ``accepts`` says whether the service's certificate is trusted by the roots of a channel, ``hangs`` whether its
-    handshake never ends; otherwise it takes ``handshake`` seconds. ``respond`` gets each call that reaches the service.
+    handshake never ends; otherwise it takes ``handshake`` seconds. ``details`` are those of calls over a channel that
+    does not connect, where they are not the usual ones. ``respond`` gets each call that reaches the service.
     """
 
     clock: Clock
@@ -47,6 +48,7 @@ class FakeNetwork:
     accepts: Callable[[bytes], bool] = lambda _roots: True
     hangs: Callable[[bytes], bool] = lambda _roots: False
     handshake: float = 0.01
+    details: str = ""
     respond: Callable[[Seen], Awaitable[bytes]] | None = None
     calls: list[Seen] = field(default_factory=list)
     channels: list["FakeChannel"] = field(default_factory=list)
@@ -105,7 +107,7 @@ class FakeChannel:
             async with asyncio.timeout(timeout):
                 while self.state is not State.READY:
                     if self.state is State.TRANSIENT_FAILURE:
-                        raise failure(StatusCode.UNAVAILABLE, REFUSED if not network.up else UNTRUSTED)
+                        raise failure(StatusCode.UNAVAILABLE, network.details or (UNTRUSTED if network.up else REFUSED))
                     last = self.get_state(try_to_connect=True)
                     await self.wait_for_state_change(last)
                 seen = Seen(network.clock.now, self.number, dict(metadata)["authorization"])

@@ -20,7 +20,7 @@ from shared.upstream.client import ServiceClient
 from shared.upstream.retry import FORGOTTEN, MARGIN, PATIENCE, PAUSE_FIRST, PAUSE_LAST, SAVED
 from shared.upstream.slot import RETRY_SECONDS
 from tests.support.clock import Clock
-from tests.support.fake_network import FakeNetwork, Seen, failure, network
+from tests.support.fake_network import REFUSED, FakeNetwork, Seen, failure, network
 
 __all__ = ["network"]
 
@@ -107,14 +107,16 @@ def failing(codes: Sequence[StatusCode]) -> Callable[[Seen], Awaitable[bytes]]:
 
 
 async def test_each_key_is_tried_once_and_the_accepted_one_first_from_then_on(
-    network: FakeNetwork, client: ServiceClient, clock: Clock
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
 ) -> None:
     network.respond = refusing("two")
+    await asyncio.sleep(10)
 
     for _ in range(3):
         await call(client, clock)
 
     assert network.keys == ["one", "two", "two", "two"]
+    assert vault.reads == 1
 
 
 async def test_refused_keys_are_not_sent_again_beside_newer_ones(
@@ -193,6 +195,48 @@ async def test_later_calls_of_an_outage_wait_no_more_but_a_later_outage_has_its_
     network.up, network.respond = True, failing([StatusCode.UNAVAILABLE])
 
     assert await call(client, clock) == b"response"
+
+
+async def test_in_a_long_outage_each_call_looks_for_newer_pins_once(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    """gRPC reports the last address only: another's certificate may be what is missing."""
+    network.accepts, network.details = lambda roots: b"new " in roots, REFUSED
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    await failed(client, clock)
+    await asyncio.sleep(1)
+    reads = vault.reads
+    await failed(client, clock)
+    assert vault.reads == reads + 1
+
+    await asyncio.sleep(3)
+    vault.pins = BOTH
+
+    assert await call(client, clock) == b"response"
+    assert network.calls[-1].channel == 1
+
+
+async def test_after_a_withdrawal_an_outage_names_it_until_a_call_succeeds(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.up = False
+    network.channels[0].drop(State.TRANSIENT_FAILURE)
+    error, _ = await failed(client, clock)
+    assert "withdrawn" not in error.detail
+
+    vault.pins = NEW
+    await asyncio.sleep(3)
+    for _ in range(2):
+        error, _ = await failed(client, clock)
+    assert error.detail.endswith("Trust was withdrawn from old: it is no longer pinned, or has expired.")
+
+    network.up = True
+    await asyncio.sleep(FORGOTTEN + 1)
+    await call(client, clock)
+    network.up = False
+    network.channels[-1].drop(State.TRANSIENT_FAILURE)
+    error, _ = await failed(client, clock)
+    assert "withdrawn" not in error.detail
 
 
 async def test_an_outage_that_calls_keep_meeting_is_not_waited_out_again(
