@@ -18,7 +18,7 @@ from shared.upstream import recovery
 from shared.upstream.channel import CONNECT_SECONDS
 from shared.upstream.client import ServiceClient
 from shared.upstream.retry import FORGOTTEN, MARGIN, PATIENCE, PAUSE_FIRST, PAUSE_LAST, SAVED
-from shared.upstream.slot import RETRY_SECONDS
+from shared.upstream.slot import RETRY_SECONDS, short
 from tests.support.clock import Clock
 from tests.support.fake_network import REFUSED, FakeNetwork, Seen, failure, network
 
@@ -330,6 +330,35 @@ async def renewed(client: ServiceClient, clock: Clock, vault: Vault, pins: Pins)
         await call(client, clock)
         await asyncio.sleep(0.1)
     assert f"{pins!r}>>" in repr(client)
+
+
+async def test_a_removed_pin_ends_the_use_of_its_channel_at_once_though_the_next_does_not_connect(
+    network: FakeNetwork, client: ServiceClient, clock: Clock, vault: Vault
+) -> None:
+    network.hangs, vault.pins = lambda _roots: True, NEW
+    await asyncio.sleep(REFRESH)
+    await call(client, clock)  # starts the refresh
+    await asyncio.sleep(1)
+    network.calls.clear()
+
+    error, took = await failed(client, clock, 3)
+
+    assert isinstance(error, errors.DeadlineExceeded)
+    assert took == pytest.approx(3, abs=0.01)
+    assert network.calls == []
+    assert [channel.closed_at is None for channel in network.channels] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "0" * 16),
+        (3, ", ".join(one * 16 for one in "012")),
+        (4, ", ".join(one * 16 for one in "012") + " and 1 more"),
+    ],
+)
+def test_certificates_are_named_by_sixteen_digits_and_three_of_many(count: int, text: str) -> None:
+    assert short(tuple(str(number) * 64 for number in range(count))) == text
 
 
 async def test_a_successor_that_hangs_delays_no_call_and_is_given_up(
