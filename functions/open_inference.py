@@ -26,7 +26,6 @@ from functions.protocols.endpoint import (
 from shared.errors import MethodNotOffered
 from shared.gateway import Service, gateway
 from shared.quoting import printable
-from shared.settings import InputForm
 from shared.telemetry import RequestContext
 from shared.upstream.codecs import Selector
 
@@ -82,21 +81,21 @@ async def _infer(
 ) -> func.HttpResponse:
     from functions.protocols import open_inference_json  # noqa: PLC0415 - numpy, which no cold start needs
 
-    settings = service.settings
     length = req.headers.get(open_inference_json.HEADER_LENGTH, "")
     body, limits = await body_of(req), gateway().settings.limits
+    interface = await service.model.interface(context)
     infer = await parsed(
         open_inference_json.json_size(body, length),
         open_inference_json.parse_infer,
         body,
         length,
-        settings.input_name,
-        settings.output_name,
+        interface.input_name,
+        interface.output_name,
         max_rows=limits.images,
     )
     output = await service.model.predict(infer.tensor, selector, context)
     classes = service.model.best(output, infer.classes) if infer.classes else None
-    response = open_inference_json.inferred(output, classes, infer, model=name, output_name=settings.output_name)
+    response = open_inference_json.inferred(output, classes, infer, model=name, output_name=interface.output_name)
     return predicted(response.body, response.mimetype, context, response.headers)
 
 
@@ -121,20 +120,19 @@ async def _ready(name: str, service: Service, selector: Selector, context: Reque
 async def _metadata(name: str, service: Service, selector: Selector, context: RequestContext) -> func.HttpResponse:
     """The model's input through the gateway, and its output."""
     versions = await _versions(service, selector, context)
-    shape = await _output_shape(service, selector, context)
-    settings = service.settings
-    if settings.input_form is InputForm.ENCODED:
-        model_input = {"name": settings.input_name, "datatype": "BYTES", "shape": [-1]}
+    interface = await service.model.interface(context)
+    shape = await _output_shape(service, interface.output_name, selector, context)
+    if interface.takes_files:
+        model_input = {"name": interface.input_name, "datatype": "BYTES", "shape": [-1]}
     else:
-        size = settings.preprocessing.size
-        model_input = {"name": settings.input_name, "datatype": "FP32", "shape": [-1, size, size, 3]}
+        model_input = {"name": interface.input_name, "datatype": "FP32", "shape": [-1, *interface.pixel_shape]}
     return json_response(
         {
             "name": name,
             "versions": versions,
             "platform": PLATFORM,
             "inputs": [model_input],
-            "outputs": [{"name": settings.output_name, "datatype": "FP32", "shape": shape}],
+            "outputs": [{"name": interface.output_name, "datatype": "FP32", "shape": shape}],
         }
     )
 
@@ -148,10 +146,10 @@ async def _versions(service: Service, selector: Selector, context: RequestContex
     return [str(one.version) for one in statuses if one.state == "AVAILABLE"]
 
 
-async def _output_shape(service: Service, selector: Selector, context: RequestContext) -> list[int]:
+async def _output_shape(service: Service, output: str, selector: Selector, context: RequestContext) -> list[int]:
     """The output's shape, -1 for a size that varies; a matrix of any size where the service does not report it."""
     try:
         signatures = await service.model.signatures(selector, context)
     except MethodNotOffered:
         return [-1, -1]
-    return signatures.output_shape(service.settings.signature, service.settings.output_name) or [-1, -1]
+    return signatures.output_shape(service.settings.signature, output) or [-1, -1]

@@ -81,6 +81,8 @@ def _service(name: str | None, queried: str) -> Service:
 def _prediction(one: Prediction) -> dict[str, object]:
     labels = [{"id": label.id, "label": label.label, "score": label.score} for label in one.labels]
     body: dict[str, object] = {"file": one.file, "labels": labels}
+    if one.version is not None:
+        body["model_version"] = one.version
     if one.scores is not None:
         body["scores"] = one.scores
     return body
@@ -105,11 +107,12 @@ async def _services() -> func.HttpResponse:
 
 
 def _described(name: str, health: ServiceHealth) -> dict[str, object]:
-    settings = gateway().service(name).settings
+    service = gateway().service(name)
+    settings = service.settings
     return {
         "name": name,
         "model": settings.model,
         "default": name == gateway().settings.default_service,
-        "accepts": settings.input_form.value,
+        "accepts": service.upstream.accepts,
         "status": "ready" if health.ready else "not-ready",
     }

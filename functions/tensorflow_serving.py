@@ -63,9 +63,8 @@ async def _predict(req: func.HttpRequest, invocation: func.Context, match: re.Ma
 
     service, context = _start(req, invocation, match)
     body, limits = await body_of(req), gateway().settings.limits
-    predict = await parsed(
-        len(body), tensorflow_json.parse_predict, body, service.settings.input_name, max_rows=limits.images
-    )
+    model = await service.model.interface(context)
+    predict = await parsed(len(body), tensorflow_json.parse_predict, body, model.input_name, max_rows=limits.images)
     output = await service.model.predict(predict.tensor, _selector(match, predict.signature), context)
     return predicted(tensorflow_json.predictions(output, predict.form), "application/json", context)
 

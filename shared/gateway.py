@@ -16,7 +16,7 @@ from shared import settings
 from shared.credentials.secrets import Secret
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
-from shared.settings import ServiceSettings, Settings, Tls
+from shared.settings import Protocol, ServiceSettings, Settings, Tls
 from shared.telemetry import RequestContext, fault_path, log
 from shared.threads import DaemonExecutor
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.scoring.decoding.memory import Memory
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
+    from shared.upstream.codecs import Codec
     from shared.upstream.service import Upstream
 
 # Seconds to connect to one service at warm-up, and to ask one for its health.
@@ -217,14 +218,16 @@ class Gateway:
         from shared.scoring.scorer import Scorer  # noqa: PLC0415
         from shared.upstream.admission import Admission  # noqa: PLC0415
         from shared.upstream.client import ServiceClient  # noqa: PLC0415
-        from shared.upstream.codecs.tensorflow import TensorFlowCodec  # noqa: PLC0415
+        from shared.upstream.discovery import Discovery  # noqa: PLC0415
         from shared.upstream.service import Upstream  # noqa: PLC0415
 
+        client, codec = ServiceClient(service, self._credentials(service)), _codec(service)
         upstream = Upstream(
             service,
-            ServiceClient(service, self._credentials(service)),
-            TensorFlowCodec(service),
+            client,
+            codec,
             Admission(service.max_concurrency * len(service.addresses), service.deadline_seconds),
+            Discovery(service, client, codec) if service.is_discovered else None,
         )
         # Threads of its own, started when needed: the images of one service do not queue behind another's.
         decoders = self._decoders[service.name] = DaemonExecutor(os.cpu_count() or 1, f"decode-{service.name}")
@@ -270,6 +273,17 @@ class Gateway:
                 assert self.settings.vault is not None  # noqa: S101 - only services with TLS read secrets
                 self._vault = KeyVault(self.settings.vault)
             return self._vault
+
+
+def _codec(service: ServiceSettings) -> "Codec":
+    """The codec of a service's protocol."""
+    if service.protocol is Protocol.OPEN_INFERENCE:
+        from shared.upstream.codecs.open_inference import OpenInferenceCodec  # noqa: PLC0415 - as above
+
+        return OpenInferenceCodec(service)
+    from shared.upstream.codecs.tensorflow import TensorFlowCodec  # noqa: PLC0415 - as above
+
+    return TensorFlowCodec(service)
 
 
 _gateways: dict[asyncio.AbstractEventLoop, Gateway] = {}

@@ -73,9 +73,9 @@ async def live_channel() -> LiveChannel:
 
 def assembled_tensor() -> "Callable[[npt.NDArray[np.float32]], bytes]":
     """The gateway's way to assemble the request for a tensor, without protobuf's classes."""
-    from shared.settings import ServiceSettings  # noqa: PLC0415 - see above
+    from shared.settings import Datatype, ServiceSettings  # noqa: PLC0415 - see above
     from shared.upstream.codecs import Selector  # noqa: PLC0415
     from shared.upstream.codecs.tensorflow import TensorFlowCodec  # noqa: PLC0415
 
     requests = TensorFlowCodec(ServiceSettings("imagenet", "", model="imagenet")).requests(Selector())
-    return lambda tensor: requests.floats(tensor.shape, tensor.data.cast("B"))
+    return lambda tensor: requests.numbers(Datatype.FP32, tensor.shape, tensor.data.cast("B"))

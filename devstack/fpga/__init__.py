@@ -1,4 +1,7 @@
-"""The data plane of the FPGA inference service: TensorFlow Serving's gRPC API over TLS, with keys."""
+"""The data plane of the FPGA inference service: over TLS, with keys.
+
+It speaks TensorFlow Serving's gRPC API and the Open Inference Protocol.
+"""
 
 from devstack.fpga.access import KeyRing
 from devstack.fpga.engines import Engine, ModelEngine, SimulatedEngine

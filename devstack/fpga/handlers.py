@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from devstack.fpga import requests, responses
+from devstack.fpga import open_inference, requests, responses
 from devstack.fpga.access import KeyRing
 from devstack.fpga.calls import Calls
 from devstack.fpga.engines import Engine
@@ -20,7 +20,7 @@ from devstack.fpga.faults import FaultSwitch
 from devstack.fpga.health import Health
 from devstack.fpga.recorder import Call, KeyShown, Recorder
 from devstack.fpga.requests import Model, Refusal
-from protos import health_pb2, serving_pb2
+from protos import health_pb2, open_inference_pb2, serving_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,12 @@ def handlers(parts: Parts) -> list[grpc.GenericRpcHandler]:
             "GetModelMetadata": methods.get_model_metadata,
         },
         "tensorflow.serving.ModelService": {"GetModelStatus": methods.get_model_status},
+        "inference.GRPCInferenceService": {
+            "ServerReady": methods.server_ready,
+            "ModelReady": methods.model_ready,
+            "ModelMetadata": methods.model_metadata,
+            "ModelInfer": methods.model_infer,
+        },
         "grpc.health.v1.Health": {"Check": methods.check},
     }
     result = []
@@ -93,6 +99,32 @@ class _Methods:
         requests.check_spec(request.model_spec, self._parts.model)
         answer = responses.status(self._parts.model, available=self._parts.health.serving)
         return answer.SerializeToString()
+
+    async def server_ready(self, data: bytes) -> bytes:
+        requests.read(open_inference_pb2.ServerReadyRequest, data)
+        return open_inference_pb2.ServerReadyResponse(ready=self._parts.health.serving).SerializeToString()
+
+    async def model_ready(self, data: bytes) -> bytes:
+        request = requests.read(open_inference_pb2.ModelReadyRequest, data)
+        ready = self._parts.health.serving
+        try:
+            open_inference.check_model(request.name, request.version, self._parts.model)
+        except Refusal:
+            ready = False
+        return open_inference_pb2.ModelReadyResponse(ready=ready).SerializeToString()
+
+    async def model_metadata(self, data: bytes) -> bytes:
+        request = requests.read(open_inference_pb2.ModelMetadataRequest, data)
+        open_inference.check_model(request.name, request.version, self._parts.model)
+        return open_inference.metadata(request.name, self._parts.model).SerializeToString()
+
+    async def model_infer(self, data: bytes) -> bytes:
+        faults = self._parts.faults
+        await faults.before(self._parts.drop)
+        request = requests.read(open_inference_pb2.ModelInferRequest, data)
+        open_inference.check_model(request.model_name, request.model_version, self._parts.model)
+        scores = await self._parts.engine.score(open_inference.batch_of(request))
+        return open_inference.inferred(request, self._parts.model, faults.alter(scores))
 
     async def check(self, data: bytes) -> bytes:
         name = requests.read(health_pb2.HealthCheckRequest, data).service

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from protos import health_pb2
 
 # The services that callers may check; the empty name is the whole server.
-NAMES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "grpc.health.v1.Health")
+NAMES = (
+    "",
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
+    "inference.GRPCInferenceService",
+    "grpc.health.v1.Health",
+)
 
 # Watchers get a change at once, but one by a file of faults only after this time, in seconds.
 _POLL_SECONDS = 0.25

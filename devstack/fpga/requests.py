@@ -138,10 +138,19 @@ def _files(tensor: tensor_pb2.TensorProto) -> list[bytes]:
     _check_size(shape[0])
     if len(files) != shape[0]:
         raise _invalid(f"input {INPUT!r} has shape {list(shape)} but {len(files)} values in string_val")
+    check_files(files)
+    return files
+
+
+def check_files(files: Sequence[bytes]) -> None:
+    """Check that each is of a format that the service decodes.
+
+    Raises:
+        Refusal: one is not.
+    """
     for index, file in enumerate(files):
         if not file.startswith((_JPEG, _PNG)):
             raise _invalid(f"images[{index}] is neither a JPEG nor a PNG file")
-    return files
 
 
 def _pixels(tensor: tensor_pb2.TensorProto) -> NDArray[np.float32]:

@@ -23,15 +23,17 @@ from shared.errors import (
 from shared.scoring import labels
 from shared.scoring.scorer import Scorer, check_count
 from shared.scoring.types import Ranking, Upload
-from shared.settings import InputForm, Limits
+from shared.settings import Datatype, Limits
 from shared.telemetry import RequestContext
 from shared.upstream.causes import MESSAGE_TOO_LARGE
 from shared.upstream.codecs import (
     MAX_CLASSES,
     MAX_RANK,
     MAX_VALUES,
+    Codec,
     EncodedImages,
     FloatTensor,
+    ModelInterface,
     Output,
     RequestTemplate,
     Selector,
@@ -54,7 +56,16 @@ class Model:
         self._scorer = scorer
         self._limits = limits
         self._names = labels.load(self._service.labels)
-        self._default = self._codec.requests(Selector())
+
+    async def interface(self, context: RequestContext) -> ModelInterface:
+        """What the model takes and returns.
+
+        Raises:
+            GatewayError: that is not known, and why.
+        """
+        model = (await self._model_codec(context)).model
+        assert model is not None  # noqa: S101 - for the type checker
+        return model
 
     async def predict(self, tensor: EncodedImages | FloatTensor, selector: Selector, context: RequestContext) -> Output:
         """The service's output for a tensor, ``[N, ...]``.
@@ -66,17 +77,17 @@ class Model:
             DeadlineExceeded: the request's deadline passed.
             GatewayError: any other cause; of several images the first one's, with the member ``index``.
         """
-        requests = self._default if selector == Selector() else self._codec.requests(selector)
+        codec = await self._model_codec(context)
         try:
             if isinstance(tensor, EncodedImages):
-                return await self._images(tensor, requests, context)
-            return await self._floats(tensor, requests, context)
+                return await self._images(tensor, selector, context)
+            return await self._floats(tensor, codec, selector, context)
         except ServiceRejected as error:
             _attribute(error, selector, numbers=isinstance(tensor, FloatTensor))
         except ServiceAnswerNotFinite as error:
             # Only now: all the numbers of an input that the service can use need not be looked at.
             if isinstance(tensor, FloatTensor) and not np.isfinite(np.frombuffer(tensor.content, "<f4")).all():
-                name = self._service.input_name
+                name = (await self.interface(context)).input_name
                 raise InvalidTensor(f"Input {name!r} contains NaN or infinity, and so does the output.") from error
             raise
         except TimeoutError:
@@ -128,53 +139,68 @@ class Model:
             for row in rows
         ]
 
-    async def _images(self, tensor: EncodedImages, requests: RequestTemplate, context: RequestContext) -> Output:
-        name = self._service.input_name
-        self._check_rows(len(tensor.files))
-        uploads = [Upload(f"{name}[{index}]", data) for index, data in enumerate(tensor.files)]
-        return _joined(await self._scorer.outputs(uploads, requests, context))
+    async def _model_codec(self, context: RequestContext) -> Codec:
+        try:
+            return await self._upstream.model_codec(context)
+        except TimeoutError:
+            raise context.deadline_exceeded() from None
 
-    async def _floats(self, tensor: FloatTensor, requests: RequestTemplate, context: RequestContext) -> Output:
+    async def _images(self, tensor: EncodedImages, selector: Selector, context: RequestContext) -> Output:
+        name = (await self.interface(context)).input_name
+        self._check_rows(len(tensor.files), name)
+        uploads = [Upload(f"{name}[{index}]", data) for index, data in enumerate(tensor.files)]
+        return _joined(await self._scorer.outputs(uploads, selector, context))
+
+    async def _floats(self, tensor: FloatTensor, codec: Codec, selector: Selector, context: RequestContext) -> Output:
         """As few messages as the service accepts, one after the other: it scores one image at a time anyway."""
-        self._check_shape(tensor.shape)
-        rows, shape, content = tensor.shape[0], tensor.shape[1:], memoryview(tensor.content)
+        requests, model = codec.requests(selector), codec.model
+        assert model is not None  # noqa: S101 - for the type checker
+        self._check_shape(tensor.shape, model)
+        datatype = Datatype.FP32 if model.takes_files else model.datatype
+        rows, shape = tensor.shape[0], tensor.shape[1:]
+        content = _as_datatype(memoryview(tensor.content), datatype, model.input_name)
         size = len(content) // rows
-        together = self._rows_in_a_message(requests, shape, size)
+        together = self._rows_in_a_message(requests, datatype, shape, size)
+        if self._upstream.discovery is not None:
+            together = min(together, model.max_batch)
         outputs = []
         with self._upstream.admission.permit(rows, context):
             for start in range(0, rows, together):
                 count = min(together, rows - start)
-                request = requests.floats((count, *shape), content[start * size : (start + count) * size])
-                outputs.append(self._codec.output(await self._upstream.infer(request, context, count), count))
+                sent = (count, *shape) if model.batched else shape
+                request = requests.numbers(datatype, sent, content[start * size : (start + count) * size])
+                outputs.append(codec.output(await self._upstream.infer(request, context, count), count))
         return _joined(outputs)
 
-    def _rows_in_a_message(self, requests: RequestTemplate, shape: tuple[int, ...], size: int) -> int:
+    def _rows_in_a_message(
+        self, requests: RequestTemplate, datatype: Datatype, shape: tuple[int, ...], size: int
+    ) -> int:
         # The encoded lengths grow with the content, by a few bytes in each of four places.
-        head = len(requests.floats((self._limits.images, *shape), b"")) + 32
+        head = len(requests.numbers(datatype, (self._limits.images, *shape), b"")) + 32
         together = (self._service.max_message_bytes - head) // size
         if not together:
             raise MessageTooLarge(MESSAGE_TOO_LARGE)
         return together
 
-    def _check_rows(self, rows: int) -> None:
+    def _check_rows(self, rows: int, name: str) -> None:
         if not rows:
-            raise InvalidTensor(f"Input {self._service.input_name!r} is empty; at least one image is expected.")
+            raise InvalidTensor(f"Input {name!r} is empty; at least one image is expected.")
         check_count(rows, self._limits)
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, shape: tuple[int, ...], model: ModelInterface) -> None:
         """Refuse what the service cannot accept.
 
         The settings describe the pictures of a service that gets tensors from the gateway. What other services accept
         besides files is not known here; they refuse it themselves.
         """
-        name, size = self._service.input_name, self._service.preprocessing.size
-        if self._service.input_form is InputForm.TENSOR and shape[1:] != (size, size, 3):
-            raise InvalidTensor(f"Input {name!r} has the shape {_text(shape)}; [N,{size},{size},3] is expected.")
+        name, expected = model.input_name, model.pixel_shape
+        if not model.takes_files and shape[1:] != expected:
+            raise InvalidTensor(f"Input {name!r} has the shape {_text(shape)}; [N,{_text(expected)[1:]} is expected.")
         if not 1 <= len(shape) <= MAX_RANK:
             raise InvalidTensor(
                 f"Input {name!r} has {len(shape)} dimensions; 1 (that of the images) to {MAX_RANK} are expected."
             )
-        self._check_rows(shape[0])
+        self._check_rows(shape[0], name)
         if 0 in shape:
             raise InvalidTensor(f"Input {name!r} is empty: its shape is {_text(shape)}.")
 
@@ -195,6 +221,25 @@ def _attribute(error: ServiceRejected, selector: Selector, *, numbers: bool = Fa
     if error.code == "UNIMPLEMENTED" and question:
         raise MethodNotOffered(f"The inference service does not report {question}.") from error
     raise error
+
+
+def _as_datatype(content: memoryview, datatype: Datatype, name: str) -> memoryview:
+    """The values of a tensor of float32 in the model's datatype.
+
+    Raises:
+        InvalidTensor: they are not whole numbers from 0 to 255, where UINT8 are needed.
+    """
+    if datatype is Datatype.FP32:
+        return content
+    values = np.frombuffer(content, "<f4")
+    if datatype is Datatype.FP16:
+        with np.errstate(over="ignore"):
+            return values.astype("<f2").data.cast("B")
+    with np.errstate(invalid="ignore"):
+        bytes_ = values.astype(np.uint8)
+    if not np.array_equal(bytes_, values):
+        raise InvalidTensor(f"Input {name!r} has values other than whole numbers from 0 to 255, which UINT8 can hold.")
+    return bytes_.data.cast("B")
 
 
 def _joined(outputs: Sequence[Output]) -> Output:

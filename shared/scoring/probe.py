@@ -4,18 +4,19 @@ import io
 
 from PIL import Image
 
-from shared.settings import InputForm, ServiceSettings
 from shared.upstream.codecs import Codec, Rpc, Selector
 
 _GREY = (127, 127, 127)
-_FLOAT_BYTES = 4
 
 
-def probe(service: ServiceSettings, codec: Codec) -> Rpc:
-    """An inference request; ``codec.scores`` checks its response."""
-    requests, size = codec.requests(Selector()), service.preprocessing.size
-    if service.input_form is InputForm.TENSOR:
-        request = requests.floats((1, size, size, 3), bytes(_FLOAT_BYTES * 3 * size * size))
+def probe(codec: Codec) -> Rpc:
+    """An inference request of a codec whose model is known; ``codec.scores`` checks its response."""
+    requests, model = codec.requests(Selector()), codec.model
+    if model is None:
+        raise RuntimeError("the service's metadata must be read first")
+    size = model.preprocessing.size
+    if not model.takes_files:
+        request = requests.numbers(model.datatype, model.shape(1), bytes(model.picture_bytes))
     else:
         file = io.BytesIO()
         Image.new("RGB", (size, size), _GREY).save(file, "JPEG")

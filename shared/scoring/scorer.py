@@ -8,29 +8,45 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from shared.errors import DeadlineExceeded, GatewayError, ImageTooLarge, ServiceRejected, TooManyImages
+from shared.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    ImageTooLarge,
+    ServiceAnswerInvalid,
+    ServiceRejected,
+    TooManyImages,
+)
 from shared.scoring import images, labels
 from shared.scoring.decoding.decoder import Decoder
 from shared.scoring.decoding.work import Content, ToFile, ToTensor
 from shared.scoring.types import Prediction, Ranking, Upload
-from shared.settings import InputForm, Limits, Metadata, OutputForm
+from shared.settings import Limits, Metadata, OutputForm
 from shared.telemetry import DECODE, RequestContext
-from shared.upstream.codecs import Output, RequestTemplate, Selector
+from shared.upstream.codecs import Codec, ModelInterface, Output, RequestTemplate, Selector
 from shared.upstream.service import Upstream
+
+_DEFAULT = Selector()
 
 
 @dataclass(frozen=True)
 class _Job[T]:
-    """What is done for each image of a request: how its request is made, and what becomes of the response."""
+    """What is done for each image of a request: how its request is made, and what becomes of the response.
 
+    ``requests`` are of ``codec``, for what ``selector`` chooses.
+    """
+
+    codec: Codec
+    selector: Selector
     requests: RequestTemplate
-    read: Callable[[Upload, bytes], T]
+    read: Callable[[Codec, Upload, bytes], T]
+
+    @property
+    def model(self) -> ModelInterface:
+        assert self.codec.model is not None  # noqa: S101 - for the type checker: it is known once a codec makes requests
+        return self.codec.model
 
 
 class Scorer:
@@ -43,7 +59,7 @@ class Scorer:
         self._decoder = decoder
         self._executor = executor
         self._names = labels.load(self._service.labels)
-        self._requests = upstream.codec.requests(Selector())
+        self._default: tuple[Codec, RequestTemplate] | None = None
 
     async def score(self, uploads: Sequence[Upload], ranking: Ranking, context: RequestContext) -> list[Prediction]:
         """Score the images, in their order; all or none.
@@ -53,7 +69,7 @@ class Scorer:
             DeadlineExceeded: the request's deadline passed.
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
-        return await self._each(uploads, self._predictions(ranking), context)
+        return await self._each(uploads, await self._job(Selector(), self._predictions(ranking), context), context)
 
     async def score_partially(
         self, uploads: Sequence[Upload], ranking: Ranking, context: RequestContext
@@ -64,7 +80,7 @@ class Scorer:
             GatewayError: none could be scored, for a reason that is not in the images; or too many were sent.
         """
         check_count(len(uploads), self._limits)
-        job = self._predictions(ranking)
+        job = await self._job(Selector(), self._predictions(ranking), context)
         with self._upstream.admission.permit(len(uploads), context):
             tasks = [
                 asyncio.ensure_future(self._one(upload, job, context.for_image(len(uploads)))) for upload in uploads
@@ -82,24 +98,39 @@ class Scorer:
                     raise result
         return results
 
-    async def outputs(
-        self, uploads: Sequence[Upload], requests: RequestTemplate, context: RequestContext
-    ) -> list[Output]:
+    async def outputs(self, uploads: Sequence[Upload], selector: Selector, context: RequestContext) -> list[Output]:
         """The service's own output for each image, ``[1, ...]``, neither ranked nor named; otherwise as :meth:`score`.
 
-        ``requests`` are those of a version and signature of the model.
+        ``selector`` chooses the version and signature of the model.
         """
 
-        def output(_: Upload, response: bytes) -> Output:
-            return self._upstream.codec.output(response, 1)
+        def output(codec: Codec, _: Upload, response: bytes) -> Output:
+            return codec.output(response, 1)
 
-        return await self._each(uploads, _Job(requests, output), context)
+        return await self._each(uploads, await self._job(selector, output, context), context)
 
-    def _predictions(self, ranking: Ranking) -> _Job[Prediction]:
-        def prediction(upload: Upload, response: bytes) -> Prediction:
-            return self._prediction(upload.name, self._upstream.codec.scores(response), ranking)
+    async def _job[T](
+        self, selector: Selector, read: Callable[[Codec, Upload, bytes], T], context: RequestContext
+    ) -> _Job[T]:
+        try:
+            codec = await self._upstream.model_codec(context)
+        except TimeoutError:
+            raise context.deadline_exceeded() from None
+        return _Job(codec, selector, self._requests(codec, selector), read)
 
-        return _Job(self._requests, prediction)
+    def _requests(self, codec: Codec, selector: Selector) -> RequestTemplate:
+        """The requests for a selector; the default ones are made once for a codec."""
+        if selector != _DEFAULT:
+            return codec.requests(selector)
+        if self._default is None or self._default[0] is not codec:
+            self._default = codec, codec.requests(selector)
+        return self._default[1]
+
+    def _predictions(self, ranking: Ranking) -> Callable[[Codec, Upload, bytes], Prediction]:
+        def prediction(codec: Codec, upload: Upload, response: bytes) -> Prediction:
+            return self._prediction(upload.name, codec.classified(response), ranking)
+
+        return prediction
 
     async def _each[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
         check_count(len(uploads), self._limits)
@@ -143,49 +174,67 @@ class Scorer:
         if fault is not None:
             raise fault
         try:
-            with context.timings.measure(DECODE):
-                request = await self._request(upload.data, job.requests, context)
-            response = await self._upstream.infer(request, context)
-        except ServiceRejected:
-            await self._check_image(upload.data, context)
+            return await self._scored(upload, job, context)
+        except (ServiceRejected, ServiceAnswerInvalid) as error:
+            changed = await self._changed(job, context)
+            if changed is not None:
+                return await self._scored(upload, changed, context)
+            if isinstance(error, ServiceRejected):
+                await self._check_image(upload.data, job, context)
             raise
         except TimeoutError:
             raise context.deadline_exceeded() from None
-        return job.read(upload, response)
 
-    async def _request(self, data: bytes, requests: RequestTemplate, context: RequestContext) -> bytes:
-        if self._service.input_form is InputForm.TENSOR:
-            return await self._tensor_request(data, requests, context)
+    async def _scored[T](self, upload: Upload, job: _Job[T], context: RequestContext) -> T:
+        with context.timings.measure(DECODE):
+            request = await self._request(upload.data, job, context)
+        return job.read(job.codec, upload, await self._upstream.infer(request, context))
+
+    async def _changed[T](self, job: _Job[T], context: RequestContext) -> _Job[T] | None:
+        """The job for the model as it is now, where the service has another one since it was described."""
+        discovery = self._upstream.discovery
+        codec = None if discovery is None else await discovery.changed(job.codec, context)
+        return None if codec is None else replace(job, codec=codec, requests=self._requests(codec, job.selector))
+
+    async def _request(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
+        if not job.model.takes_files:
+            return await self._tensor_request(data, job, context)
+        requests = job.requests
         room, keep = requests.room(self._service.max_message_bytes), self._service.metadata is Metadata.KEEP
         if image := images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep):
             return requests.encoded([image])
-        work = ToFile(self._service.preprocessing, self._limits.image_pixels, room)
+        work = ToFile(job.model.preprocessing, self._limits.image_pixels, room)
         return await self._decoder.run(work, data, lambda file: requests.encoded([file]), self._executor, context)
 
-    async def _tensor_request(self, data: bytes, requests: RequestTemplate, context: RequestContext) -> bytes:
-        size = self._service.preprocessing.size
+    async def _tensor_request(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
+        model = job.model
 
         def request(tensor: Content) -> bytes:
-            return requests.floats((1, size, size, 3), tensor)
+            return job.requests.numbers(model.datatype, model.shape(1), tensor)
 
-        work = ToTensor(self._service.preprocessing, self._limits.image_pixels)
+        work = ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout)
         return await self._decoder.run(work, data, request, self._executor, context)
 
-    async def _check_image(self, data: bytes, context: RequestContext) -> None:
+    async def _check_image(self, data: bytes, job: _Job[Any], context: RequestContext) -> None:
         """Decode a forwarded image that the service rejected: it may be broken.
 
         Raises:
             GatewayError: it is.
         """
-        if self._service.input_form is InputForm.ENCODED:
-            await self._tensor_request(data, self._requests, context)
+        if job.model.takes_files:
+            work = ToTensor(job.model.preprocessing, self._limits.image_pixels)
+            await self._decoder.run(work, data, bytes, self._executor, context)
 
-    def _prediction(self, file: str, scores: npt.NDArray[np.float32], ranking: Ranking) -> Prediction:
+    def _prediction(self, file: str, output: Output, ranking: Ranking) -> Prediction:
+        scores = output.values
+        version = None if output.version is None else str(output.version)
+        if self._upstream.discovery is not None:
+            self._upstream.discovery.answered(output.version)
         if self._service.output_form is OutputForm.LOGITS:
             scores = labels.softmax(scores)
         ranked = labels.rank(scores, self._names, ranking)
         everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
-        return Prediction(file, ranked, everything)
+        return Prediction(file, ranked, everything, version)
 
 
 @contextlib.asynccontextmanager

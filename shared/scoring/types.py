@@ -32,8 +32,12 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The result for one image; ``scores`` are all of them in the order of the classes, where all were requested."""
+    """The result for one image; ``scores`` are all of them in the order of the classes, where all were requested.
+
+    ``version`` is the model's, where the service reports it.
+    """
 
     file: str
     labels: list[Label]
     scores: list[float] | None
+    version: str | None = None

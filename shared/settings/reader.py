@@ -250,6 +250,16 @@ def choice[T: StrEnum](values: type[T]) -> Kind[T]:
     return Kind(read, " or ".join(f"`{one}`" for one in values))
 
 
+def optional[T: StrEnum](values: type[T]) -> Kind[T | None]:
+    """One of the values of an enumeration, or none."""
+    one = choice(values)
+
+    def read(reader: Reader, key: str, _default: T | None) -> T | None:
+        return one.read(reader, key, next(iter(values))) if reader.text(key) else None
+
+    return Kind(read, one.allowed)
+
+
 class _YesNo(StrEnum):
     NO = "no"
     YES = "yes"
@@ -276,17 +286,23 @@ def secret_name(default: str) -> Kind[str]:
     return Kind(read, default=default)
 
 
-def triple(*, allow_zero: bool = True) -> Kind[tuple[float, float, float]]:
-    """Three numbers with commas between them."""
+type Triple = tuple[float, float, float]
 
-    def read(reader: Reader, key: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
+
+def triple(*, allow_zero: bool = True, presets: Mapping[str, Triple] | None = None) -> Kind[Triple]:
+    """Three numbers with commas between them, or the name of a preset."""
+
+    def read(reader: Reader, key: str, default: Triple) -> Triple:
         value = reader.text(key)
         if not value:
             return default
+        if presets and value in presets:
+            return presets[value]
         try:
             one, two, three = (float(part) for part in value.split(","))
         except ValueError:
-            reader.fault(key, f"is {value!r}; three numbers with commas are needed, as in 127,127,127")
+            named = f", or one of {', '.join(presets)}" if presets else ""
+            reader.fault(key, f"is {value!r}; three numbers with commas are needed, as in 127,127,127{named}")
             return default
         if not allow_zero and 0.0 in (one, two, three):
             reader.fault(key, f"is {value!r}; none of the three may be zero")

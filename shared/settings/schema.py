@@ -22,6 +22,7 @@ from shared.settings.reader import (
     address,
     choice,
     https,
+    optional,
     required,
     seconds,
     secret_name,
@@ -32,6 +33,20 @@ from shared.settings.reader import (
 
 _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _A_MONTH = 30 * 86_400
+
+# How models are usually trained, by name.
+_MEANS = {
+    "imagenet": (123.675, 116.28, 103.53),
+    "tensorflow": (127.5, 127.5, 127.5),
+    "unit": (0.0, 0.0, 0.0),
+    "none": (0.0, 0.0, 0.0),
+}
+_SCALES = {
+    "imagenet": (58.395, 57.12, 57.375),
+    "tensorflow": (127.5, 127.5, 127.5),
+    "unit": (255.0, 255.0, 255.0),
+    "none": (1.0, 1.0, 1.0),
+}
 
 
 class IdentityKind(StrEnum):
@@ -50,11 +65,36 @@ class Tls(StrEnum):
     INSECURE = "insecure-no-key-is-sent"
 
 
+class Protocol(StrEnum):
+    """The gRPC protocol that a service speaks."""
+
+    TENSORFLOW = "tensorflow"
+    OPEN_INFERENCE = "open-inference"
+
+
 class InputForm(StrEnum):
     """What a service accepts: the image file as it was uploaded, or a tensor prepared here."""
 
     ENCODED = "encoded"
     TENSOR = "tensor"
+    # As the service's metadata says.
+    DISCOVERED = "discovered"
+
+
+class Datatype(StrEnum):
+    """What an input's elements are, by the Open Inference Protocol's names: image files, or values of pixels."""
+
+    BYTES = "BYTES"
+    UINT8 = "UINT8"
+    FP16 = "FP16"
+    FP32 = "FP32"
+
+
+class Layout(StrEnum):
+    """The order of an input's dimensions: height, width, channels; or channels first."""
+
+    NHWC = "NHWC"
+    NCHW = "NCHW"
 
 
 class OutputForm(StrEnum):
@@ -80,10 +120,11 @@ class ChannelOrder(StrEnum):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a picture to a ``[size, size, 3]`` float32 tensor.
+    """From a picture to a tensor of ``size`` by ``size`` pixels.
 
     The shorter side is resized to ``resize`` pixels (bicubic), the centre of ``size`` by ``size`` is cropped, and each
-    channel becomes ``(value - mean) / scale``, with values of 0 to 255.
+    channel becomes ``(value - mean) / scale``, with values of 0 to 255; in a tensor of UINT8 it stays as it is.
+    Sizes of 0 are decided by the service's metadata.
     """
 
     size: int = setting("IMAGE_SIZE", whole(1, 4096), 224, "the side of the centre crop, in pixels")
@@ -96,13 +137,18 @@ class Preprocessing:
     )
     mean: tuple[float, float, float] = setting(
         "CHANNEL_MEAN",
-        triple(),
+        triple(presets=_MEANS),
         (127.0, 127.0, 127.0),
-        "for tensors: `(value - mean) / scale` of red, green and blue",
+        "for tensors of floating point: `(value - mean) / scale` of red, green and blue; or, for both settings, a "
+        "name: `imagenet` (torchvision's), `tensorflow` (-1 to 1), `unit` (0 to 1), `none` (0 to 255)",
         shown="127,127,127",
     )
     scale: tuple[float, float, float] = setting(
-        "CHANNEL_SCALE", triple(allow_zero=False), (128.0, 128.0, 128.0), "see `CHANNEL_MEAN`", shown="128,128,128"
+        "CHANNEL_SCALE",
+        triple(allow_zero=False, presets=_SCALES),
+        (128.0, 128.0, 128.0),
+        "see `CHANNEL_MEAN`",
+        shown="128,128,128",
     )
     order: ChannelOrder = setting(
         "CHANNEL_ORDER", choice(ChannelOrder), ChannelOrder.RGB, "the order of a tensor's channels"
@@ -156,14 +202,47 @@ class ServiceSettings:
         "",
         "name of the secret with the certificate to rotate to, its key and chain (PEM or PKCS#12)",
     )
-    model: str = setting("MODEL", TEXT, "", "TensorFlow Serving's name of the model; may stay empty")
-    signature: str = setting("SIGNATURE", TEXT, "", "the model's signature; may stay empty")
-    input_name: str = setting("INPUT_NAME", TEXT, "images", "name of the input tensor")
+    protocol: Protocol = setting(
+        "PROTOCOL",
+        choice(Protocol),
+        Protocol.TENSORFLOW,
+        "`tensorflow`: TensorFlow Serving's; `open-inference`: that of Triton, KServe and OpenVINO Model Server",
+    )
+    model: str = setting(
+        "MODEL", TEXT, "", "the service's name of the model; may stay empty with the protocol `tensorflow`"
+    )
+    model_version: str = setting(
+        "MODEL_VERSION",
+        TEXT,
+        "",
+        "the model's version, or for `tensorflow` a label of one",
+        shown="the service's choice",
+    )
+    signature: str = setting("SIGNATURE", TEXT, "", "the model's signature, for `tensorflow`; may stay empty")
+    input_name: str = setting("INPUT_NAME", TEXT, "images", "name of the input tensor", shown="`images`, or discovered")
     input_form: InputForm = setting(
         "INPUT_FORM",
         choice(InputForm),
         InputForm.ENCODED,
-        "`encoded`: the file's bytes are sent; `tensor`: the picture is decoded and normalised here",
+        "`encoded`: the file's bytes are sent; `tensor`: the picture is decoded and normalised here; `discovered`: "
+        "what the settings leave open is read from the service's metadata at first use",
+        shown="encoded; with the protocol `open-inference`: discovered",
+    )
+    input_type: Datatype | None = setting(
+        "INPUT_TYPE",
+        optional(Datatype),
+        None,
+        "the input's datatype; `BYTES` are image files",
+        shown="FP32 where `INPUT_FORM` is tensor, or discovered",
+    )
+    input_layout: Layout | None = setting(
+        "INPUT_LAYOUT", optional(Layout), None, "the order of a tensor's dimensions", shown="NHWC, or discovered"
+    )
+    max_batch: int = setting(
+        "MAX_BATCH",
+        whole(0, 1_000),
+        0,
+        "images in one call of a model that takes several at once; 0: as many as the service says, where it says so",
     )
     metadata: Metadata = setting(
         "FORWARD_METADATA",
@@ -172,7 +251,9 @@ class ServiceSettings:
         "for `encoded`: `keep` forwards files with their position, serial numbers, thumbnails and comments",
     )
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    output_name: str = setting("OUTPUT_NAME", TEXT, "output_alias", "name of the output tensor")
+    output_name: str = setting(
+        "OUTPUT_NAME", TEXT, "output_alias", "name of the output tensor", shown="`output_alias`, or discovered"
+    )
     output_form: OutputForm = setting(
         "OUTPUT_FORM", choice(OutputForm), OutputForm.PROBABILITIES, "to `logits` a softmax is applied here"
     )
@@ -197,6 +278,11 @@ class ServiceSettings:
         "images in progress at each address and worker, fewer while the service is slow; while there are that many, "
         "further requests are refused at once with 503 and `Retry-After`",
     )
+
+    @property
+    def is_discovered(self) -> bool:
+        """Whether what the settings leave open is read from the service's metadata."""
+        return self.protocol is Protocol.OPEN_INFERENCE or self.input_form is InputForm.DISCOVERED
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -427,10 +513,47 @@ def _check_names(names: list[str], reader: Reader) -> None:
 
 def _service(name: str, reader: Reader) -> ServiceSettings:
     own = reader.within(prefix(name), service=name)
-    preprocessing = own.read(Preprocessing, resize=0)
-    size = preprocessing.size
+    preprocessing = _with_preset(own.read(Preprocessing, resize=0), own)
+    service = own.read(ServiceSettings, name=name, preprocessing=preprocessing)
+    if service.protocol is Protocol.OPEN_INFERENCE:
+        form = InputForm.ENCODED if service.input_type is Datatype.BYTES else InputForm.DISCOVERED
+        service = replace(service, input_form=service.input_form if own.text("INPUT_FORM") else form)
+        if not service.model:
+            own.fault("MODEL", "is missing: this protocol's requests name the model")
+    _check_input(service, own)
+    return _with_open_ones(service, own) if service.is_discovered else _with_sizes(service, own)
+
+
+def _with_preset(how: Preprocessing, own: Reader) -> Preprocessing:
+    """The name of a preset in one of the two settings is meant for both."""
+    mean, scale = own.text("CHANNEL_MEAN"), own.text("CHANNEL_SCALE")
+    if not scale and mean in _SCALES:
+        return replace(how, scale=_SCALES[mean])
+    return replace(how, mean=_MEANS[scale]) if not mean and scale in _MEANS else how
+
+
+def _check_input(service: ServiceSettings, own: Reader) -> None:
+    is_file = service.input_type is Datatype.BYTES
+    if service.input_type and service.input_form is (InputForm.TENSOR if is_file else InputForm.ENCODED):
+        own.fault("INPUT_TYPE", f"is {service.input_type}, which contradicts the INPUT_FORM {service.input_form}")
+
+
+def _with_sizes(service: ServiceSettings, own: Reader) -> ServiceSettings:
+    size = service.preprocessing.size
     resize = whole(size, 8192).read(own, "IMAGE_RESIZE", max(Preprocessing().resize, size))
-    return own.read(ServiceSettings, name=name, preprocessing=replace(preprocessing, resize=resize))
+    return replace(service, preprocessing=replace(service.preprocessing, resize=resize))
+
+
+def _with_open_ones(service: ServiceSettings, own: Reader) -> ServiceSettings:
+    """The settings, with what nobody set left to the service's metadata instead of the defaults."""
+    size = whole(1, 4096).read(own, "IMAGE_SIZE", 0)
+    resize = whole(size or 1, 8192).read(own, "IMAGE_RESIZE", 0)
+    return replace(
+        service,
+        input_name=own.text("INPUT_NAME"),
+        output_name=own.text("OUTPUT_NAME"),
+        preprocessing=replace(service.preprocessing, size=size, resize=resize),
+    )
 
 
 def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
@@ -442,6 +565,13 @@ def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
     for service in services:
         if service.tls is not Tls.REQUIRED:
             reader.fault(f"{prefix(service.name)}CONTROL_PLANE_NAME", "is set for a service without TLS")
+        if service.is_discovered:
+            # A rotation proves with a request of its own that the service scores, over a connection of its own.
+            reader.fault(
+                f"{prefix(service.name)}CONTROL_PLANE_NAME",
+                "is set for a service whose input is discovered: only PROTOCOL=tensorflow with INPUT_FORM encoded or "
+                "tensor is rotated",
+            )
 
 
 _SECRETS = ("primary_key_secret", "secondary_key_secret", "pins_secret", "certificate_secret")

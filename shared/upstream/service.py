@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from shared.errors import ServiceRejected
-from shared.settings import ServiceSettings
+from shared.settings import InputForm, ServiceSettings
 from shared.telemetry import RequestContext
 from shared.upstream.admission import Admission
 from shared.upstream.client import ServiceClient
 from shared.upstream.codecs import Codec
+from shared.upstream.discovery import Discovery
 
 # The reported status of a service that does not implement the protocol's readiness check.
 UNKNOWN = "unknown"
@@ -15,12 +16,33 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Upstream:
-    """One service: its settings, the client that calls it, its protocol, and the limit of its load."""
+    """One service: its settings, the client that calls it, its protocol, and the limit of its load.
+
+    ``discovery`` is None where the settings say all of what the model takes; ``codec`` is for it then.
+    """
 
     settings: ServiceSettings
     client: ServiceClient
     codec: Codec
     admission: Admission
+    discovery: Discovery | None = None
+
+    async def model_codec(self, context: RequestContext) -> Codec:
+        """The codec for the model as the settings, or the service's metadata, describe it.
+
+        Raises:
+            GatewayError: the model is not known, and why.
+            TimeoutError: the request's deadline passed.
+        """
+        return self.codec if self.discovery is None else await self.discovery.codec(context)
+
+    @property
+    def accepts(self) -> str:
+        """``encoded`` or ``tensor``; ``discovered`` until the service's metadata has been read."""
+        codec = self.codec if self.discovery is None else self.discovery.latest
+        if codec is None or codec.model is None:
+            return self.settings.input_form.value
+        return (InputForm.ENCODED if codec.model.takes_files else InputForm.TENSOR).value
 
     async def infer(self, request: bytes, context: RequestContext, images: int = 1) -> bytes:
         """Send a serialized inference request for so many images; the response is serialized too.
@@ -38,10 +60,12 @@ class Upstream:
         Raises:
             GatewayError: the service cannot be asked; the cause.
         """
-        try:
-            response = await self.client.call_once(*self.codec.readiness(), context)
-        except ServiceRejected as error:
-            if error.code == "UNIMPLEMENTED":
-                return UNKNOWN
-            raise
-        return self.codec.reported_status(response)
+        for method, request in self.codec.readiness():
+            try:
+                response = await self.client.call_once(method, request, context)
+            except ServiceRejected as error:
+                if error.code != "UNIMPLEMENTED":
+                    raise
+            else:
+                return self.codec.reported_status(method, response)
+        return UNKNOWN

@@ -54,7 +54,7 @@ LONG = 60.0
 
 def service_probe(service: ServiceSettings) -> GrpcProbe:
     codec = TensorFlowCodec(service)
-    return GrpcProbe(service, probe(service, codec), codec.scores)
+    return GrpcProbe(service, probe(codec), codec.scores)
 
 
 def service_settings(name: str, port: int) -> ServiceSettings:

@@ -74,6 +74,7 @@ SCHEMAS: Mapping[str, Json] = {
         ),
         optional={
             "scores": array(number(), "All scores in the order of the classes; only with top=0."),
+            "model_version": string("The model's version, where the service reports it."),
             "problem": schema("Problem"),
         },
     ),

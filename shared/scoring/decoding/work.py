@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from shared.scoring import images
-from shared.settings import Preprocessing
+from shared.settings import Datatype, Layout, Preprocessing
 
 type Content = bytes | memoryview
 type Work = Callable[[bytes], Content]
@@ -14,14 +12,16 @@ type Work = Callable[[bytes], Content]
 
 @dataclass(frozen=True)
 class ToTensor:
-    """Make ``[size, size, 3]`` float32 in little-endian bytes; see :func:`shared.scoring.images.outputs.to_tensor`."""
+    """Make the bytes of a picture's tensor; see :func:`shared.scoring.images.outputs.to_pixels`."""
 
     preprocessing: Preprocessing
     max_pixels: int
+    datatype: Datatype = Datatype.FP32
+    layout: Layout = Layout.NHWC
 
     def __call__(self, data: bytes) -> memoryview:
-        tensor = images.to_tensor(data, self.preprocessing, self.max_pixels)
-        return np.ascontiguousarray(tensor, dtype="<f4").data.cast("B")
+        how, limit = self.preprocessing, self.max_pixels
+        return images.to_pixels(data, how, limit, datatype=self.datatype, layout=self.layout).data.cast("B")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Image processing: from an uploaded file's bytes to a service's input, an ordinary image file or a float tensor.
 
 ``forwardable`` decodes no pixels, takes some tens of microseconds, and runs on the event loop. ``to_file`` and
-``to_tensor`` decode: call them in a thread. Pillow releases the global interpreter lock while it decodes, resizes and
+``to_pixels`` decode: call them in a thread. Pillow releases the global interpreter lock while it decodes, resizes and
 encodes.
 """
 
@@ -11,14 +11,14 @@ from shared.scoring.images.formats import Format, format_of
 from shared.scoring.images.forwarding import forwardable
 
 if TYPE_CHECKING:
-    from shared.scoring.images.outputs import normalise, to_file, to_tensor
+    from shared.scoring.images.outputs import normalise, to_file, to_pixels, to_tensor
 
-__all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_tensor"]
+__all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_pixels", "to_tensor"]
 
 
 def __getattr__(name: str) -> Any:
     """Import Pillow with the first image that is decoded (PEP 562); some services never need it."""
-    if name not in {"normalise", "to_file", "to_tensor"}:
+    if name not in {"normalise", "to_file", "to_pixels", "to_tensor"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shared.scoring.images import outputs  # noqa: PLC0415 - see above
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.errors import ImageTooLarge
 from shared.scoring.images.shrinking import decode_small
-from shared.settings import ChannelOrder, Preprocessing
+from shared.settings import ChannelOrder, Datatype, Layout, Preprocessing
 
 type Floats = npt.NDArray[np.float32]
 
@@ -30,6 +30,23 @@ def to_tensor(data: bytes, how: Preprocessing, max_pixels: int) -> Floats:
         ImageTooLarge: more than ``max_pixels``.
     """
     return normalise(decode_small(data, how.resize, max_pixels, enlarge=True, side=how.size), how)
+
+
+def to_pixels(
+    data: bytes, how: Preprocessing, max_pixels: int, *, datatype: Datatype, layout: Layout
+) -> npt.NDArray[np.generic]:
+    """As :func:`to_tensor`, in a model's datatype and layout: little-endian, C-contiguous, without the dimension N.
+
+    Pixels of UINT8 stay as they are, without mean and scale.
+    """
+    if datatype is Datatype.UINT8:
+        image = decode_small(data, how.resize, max_pixels, enlarge=True, side=how.size)
+        pixels: npt.NDArray[np.generic] = np.asarray(image)
+        if how.order is ChannelOrder.BGR:
+            pixels = pixels[..., ::-1]
+    else:
+        pixels = to_tensor(data, how, max_pixels).astype("<f2" if datatype is Datatype.FP16 else "<f4", copy=False)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if layout is Layout.NCHW else pixels)
 
 
 def to_file(data: bytes, how: Preprocessing, max_pixels: int, max_bytes: int) -> bytes:

@@ -18,6 +18,7 @@ from shared.upstream.codecs.interface import (
     Signatures,
     VersionStatus,
 )
+from shared.upstream.codecs.model import ModelInterface, ModelMetadata, TensorMetadata
 
 __all__ = [
     "MAX_CLASSES",
@@ -26,10 +27,13 @@ __all__ = [
     "Codec",
     "EncodedImages",
     "FloatTensor",
+    "ModelInterface",
+    "ModelMetadata",
     "Output",
     "RequestTemplate",
     "Rpc",
     "Selector",
     "Signatures",
+    "TensorMetadata",
     "VersionStatus",
 ]

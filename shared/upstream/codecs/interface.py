@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from shared.settings import Datatype
+from shared.upstream.codecs.model import ModelInterface, ModelMetadata
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -45,7 +48,7 @@ class Output(NamedTuple):
     """A model's output: float32 of any shape, and the model's version where the service reports it."""
 
     values: "npt.NDArray[np.float32]"
-    version: int | None
+    version: int | str | None
 
 
 class Rpc(NamedTuple):
@@ -61,7 +64,7 @@ class VersionStatus(NamedTuple):
     The states are those of TensorFlow Serving: AVAILABLE, LOADING and so on.
     """
 
-    version: int
+    version: int | str
     state: str
     error_code: str
     error_message: str
@@ -99,23 +102,38 @@ class RequestTemplate(Protocol):
     def encoded(self, images: Sequence[bytes | memoryview]) -> bytes:
         """A request of image files, a tensor of shape ``[N]``."""
 
-    def floats(self, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
-        """A request of float32 values, little-endian, row by row."""
+    def numbers(self, datatype: Datatype, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
+        """A request of values of a datatype, little-endian, row by row."""
 
 
 class Codec(Protocol):
-    """One protocol as one service uses it: its names of model, signature, input and output are fixed.
+    """One protocol as one service uses it: the names of the model, its input and its output are fixed.
 
-    All methods that read a response raise ServiceAnswerInvalid where it is not what the protocol prescribes.
+    Where the service's metadata decides them, ``model`` is None until :meth:`for_model` has made a codec that has one:
+    requests are made, and inference responses read, by that one only. All methods that read a response raise
+    ServiceAnswerInvalid where it is not what the protocol prescribes.
     """
 
     infer_method: str
+    model: ModelInterface | None
+
+    def for_model(self, model: ModelInterface) -> "Codec":
+        """A codec of the same service for this model."""
+
+    def describe(self) -> Sequence[Rpc]:
+        """Asks for the metadata of the model that the settings choose; of several questions the first is essential."""
+
+    def described(self, responses: Sequence[bytes | None]) -> ModelMetadata:
+        """The metadata in the responses to :meth:`describe`; None where the service does not offer a method."""
 
     def requests(self, selector: Selector) -> RequestTemplate:
         """The inference requests for a version and signature."""
 
     def scores(self, response: bytes) -> "npt.NDArray[np.float32]":
         """The scores of one image: ``[classes]`` float32, all finite."""
+
+    def classified(self, response: bytes) -> Output:
+        """As :meth:`scores`, with the model's version."""
 
     def output(self, response: bytes, rows: int) -> Output:
         """The output for that many inputs: ``[rows, ...]`` float32, all finite."""
@@ -132,8 +150,8 @@ class Codec(Protocol):
     def signatures(self, response: bytes) -> Signatures:
         """The model's signatures in the response to :meth:`metadata`."""
 
-    def readiness(self) -> Rpc:
-        """Asks whether the service is ready."""
+    def readiness(self) -> Sequence[Rpc]:
+        """Asks whether the service is ready; each question is for services that do not offer the one before."""
 
-    def reported_status(self, response: bytes) -> str:
-        """The status in the response to :meth:`readiness`: ``serving`` where the service is ready."""
+    def reported_status(self, method: str, response: bytes) -> str:
+        """The status in the response to a method of :meth:`readiness`: ``serving`` where the service is ready."""

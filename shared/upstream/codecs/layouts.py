@@ -56,4 +56,4 @@ class _Layout(NamedTuple):
     after: bytes
     size: int
     shape: tuple[int, ...]
-    version: int | None
+    version: int | str | None

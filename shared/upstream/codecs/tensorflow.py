@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protos.health_pb2 import HealthCheckResponse
 from protos.serving_pb2 import (
     GetModelMetadataRequest,
     GetModelMetadataResponse,
@@ -24,13 +23,13 @@ from protos.serving_pb2 import (
     PredictResponse,
     SignatureDefMap,
 )
-from protos.tensor_pb2 import DT_FLOAT, DT_STRING, TensorProto, TensorShapeProto
-from shared.errors import ServiceAnswerInvalid, ServiceAnswerNotFinite
+from protos.tensor_pb2 import DT_FLOAT, DT_HALF, DT_STRING, DT_UINT8, TensorProto, TensorShapeProto
+from shared.errors import ServiceAnswerInvalid
 from shared.quoting import listed, printable, quoted
-from shared.settings import ServiceSettings
+from shared.settings import Datatype, ServiceSettings
+from shared.upstream.codecs import health, outputs
 from shared.upstream.codecs.bounds import Bounds, parse
 from shared.upstream.codecs.interface import (
-    MAX_CLASSES,
     MAX_RANK,
     MAX_VALUES,
     Output,
@@ -40,12 +39,14 @@ from shared.upstream.codecs.interface import (
     VersionStatus,
 )
 from shared.upstream.codecs.layouts import Layouts
+from shared.upstream.codecs.model import ModelInterface, ModelMetadata, TensorMetadata, from_settings
 from shared.upstream.codecs.wire import LENGTH, VARINT, field, tag, varint
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
-HEALTH = "/grpc.health.v1.Health/Check"
+
+DEFAULT_SIGNATURE = "serving_default"
 
 # The only metadata field that TensorFlow Serving has.
 _METADATA_FIELD = "signature_def"
@@ -61,10 +62,18 @@ _STATUSES = (
 # they are not packed).
 _OUTPUT = Bounds(size=4 * MAX_VALUES + 100_000, fields=10_000)
 _DESCRIPTION = Bounds(size=256 * 1024, fields=2_000)
-_HEALTH = Bounds(size=1024, fields=10)
 # Versions of a model, and characters of a name in its metadata.
 _MAX_VERSIONS = 100
 _MAX_NAME = 200
+
+_DTYPES = {
+    Datatype.BYTES: DT_STRING,
+    Datatype.UINT8: DT_UINT8,
+    Datatype.FP16: DT_HALF,
+    Datatype.FP32: DT_FLOAT,
+}
+# By their names in metadata.
+_DATATYPES = {"DT_STRING": "BYTES", "DT_UINT8": "UINT8", "DT_HALF": "FP16", "DT_FLOAT": "FP32"}
 
 
 class TensorFlowCodec:
@@ -72,15 +81,20 @@ class TensorFlowCodec:
 
     infer_method = PREDICT
 
-    def __init__(self, service: ServiceSettings) -> None:
+    def __init__(self, service: ServiceSettings, model: ModelInterface | None = None) -> None:
         self._service = service
+        self.model = model if model is not None or service.is_discovered else from_settings(service)
         self._layouts = Layouts()
+
+    def for_model(self, model: ModelInterface) -> "TensorFlowCodec":
+        """A codec of the same service for this model."""
+        return TensorFlowCodec(self._service, model)
 
     def requests(self, selector: Selector) -> "PredictRequests":
         """The PredictRequests for a version and signature."""
         spec = self._spec(selector)
         spec.signature_name = selector.signature or self._service.signature
-        return PredictRequests(spec, self._service.input_name)
+        return PredictRequests(spec, self._the_model.input_name)
 
     def scores(self, response: bytes) -> npt.NDArray[np.float32]:
         """The scores of one image: ``[classes]`` float32, all finite.
@@ -88,12 +102,11 @@ class TensorFlowCodec:
         Raises:
             ServiceAnswerInvalid: no such output, another type or shape, or values that are not finite.
         """
-        values = self._read(response).values
-        if values.ndim < 2 or values.shape[0] != 1:
-            raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
-        if values.size > MAX_CLASSES:
-            raise ServiceAnswerInvalid(f"The output has {values.size} classes; {MAX_CLASSES} are accepted.")
-        return values.reshape(-1)
+        return self.classified(response).values
+
+    def classified(self, response: bytes) -> Output:
+        """As :meth:`scores`, with the model's version."""
+        return outputs.classified(self._read(response))
 
     def output(self, response: bytes, rows: int) -> Output:
         """The output for that many inputs: ``[rows, ...]`` float32, all finite.
@@ -101,10 +114,18 @@ class TensorFlowCodec:
         Raises:
             ServiceAnswerInvalid: no such output, another type or number of rows, or values that are not finite.
         """
-        found = self._read(response)
-        if found.values.shape[:1] != (rows,):
-            raise ServiceAnswerInvalid(f"The output's shape is {list(found.values.shape)}; [{rows}, ...] is needed.")
-        return found
+        return outputs.with_rows(self._read(response), rows)
+
+    def describe(self) -> tuple[Rpc]:
+        """A GetModelMetadataRequest."""
+        return (self.metadata(Selector()),)
+
+    def described(self, responses: Sequence[bytes | None]) -> ModelMetadata:
+        """The inputs and outputs of the signature in use."""
+        (response,) = responses
+        if response is None:
+            raise ServiceAnswerInvalid("The service does not report its models' metadata.")
+        return _description(self.signatures(response), self._service.signature)
 
     def status(self, selector: Selector) -> Rpc:
         """A GetModelStatusRequest."""
@@ -126,16 +147,19 @@ class TensorFlowCodec:
         """The signatures in a GetModelMetadataResponse."""
         return _signatures(parse(GetModelMetadataResponse, response, _DESCRIPTION))
 
-    def readiness(self) -> Rpc:
-        """The health check of gRPC (https://github.com/grpc/grpc/blob/master/doc/health-checking.md)."""
-        return Rpc(HEALTH, b"")
+    def readiness(self) -> tuple[Rpc]:
+        """The health check of gRPC."""
+        return (health.CHECK,)
 
-    def reported_status(self, response: bytes) -> str:
-        """The status in a HealthCheckResponse, in lower case."""
-        status = parse(HealthCheckResponse, response, _HEALTH).status
-        if status not in HealthCheckResponse.ServingStatus.values():
-            raise ServiceAnswerInvalid(f"The service reports its health as number {status}, which has no meaning.")
-        return HealthCheckResponse.ServingStatus.Name(status).lower()
+    def reported_status(self, method: str, response: bytes) -> str:  # noqa: ARG002 - there is one method
+        """The status in a HealthCheckResponse."""
+        return health.health(response)
+
+    @property
+    def _the_model(self) -> ModelInterface:
+        if self.model is None:
+            raise RuntimeError("the service's metadata must be read first")
+        return self.model
 
     def _spec(self, selector: Selector) -> ModelSpec:
         spec = ModelSpec(name=self._service.model)
@@ -143,16 +167,18 @@ class TensorFlowCodec:
             spec.version.value = selector.version
         elif selector.label:
             spec.version_label = selector.label
+        elif (chosen := self._service.model_version).isdecimal():
+            spec.version.value = int(chosen)
+        elif chosen:
+            spec.version_label = chosen
         return spec
 
     def _read(self, response: bytes) -> Output:
         found = self._layouts.read(response)
         if found is None:
-            found = _output(response, self._service.output_name)
+            found = _output(response, self._the_model.output_name)
             self._layouts.learn(response, found)
-        if not np.isfinite(found.values).all():
-            raise ServiceAnswerNotFinite("The output contains values that are not finite (NaN or infinity).")
-        return found
+        return outputs.finite(found)
 
 
 class PredictRequests:
@@ -175,9 +201,9 @@ class PredictRequests:
             parts += [_STRING_VAL, varint(len(image)), image]
         return self._around(parts)
 
-    def floats(self, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
-        """A request of float32 values: ``DT_FLOAT``, little-endian, row by row."""
-        return self._around([_tensor_head(DT_FLOAT, shape), _TENSOR_CONTENT, varint(len(content)), content])
+    def numbers(self, datatype: Datatype, shape: tuple[int, ...], content: bytes | memoryview) -> bytes:
+        """A request of values of a datatype, little-endian, row by row."""
+        return self._around([_tensor_head(_DTYPES[datatype], shape), _TENSOR_CONTENT, varint(len(content)), content])
 
     def _around(self, tensor: list[bytes | memoryview]) -> bytes:
         tensor_size = sum(map(len, tensor))
@@ -256,6 +282,23 @@ def _signatures(answer: GetModelMetadataResponse) -> Signatures:
         for message in (answer.model_spec, definitions)
     )
     return Signatures(spec, map_["signature_def"])
+
+
+def _description(signatures: Signatures, name: str) -> ModelMetadata:
+    definition = signatures.definitions.get(name or DEFAULT_SIGNATURE)
+    if definition is None:
+        known = listed(sorted(signatures.definitions)) or "none"
+        raise ServiceAnswerInvalid(f"The model has no signature {name or DEFAULT_SIGNATURE!r}; it has: {known}.")
+    return ModelMetadata(_tensors(definition, "inputs"), _tensors(definition, "outputs"))
+
+
+def _tensors(definition: Any, which: str) -> tuple[TensorMetadata, ...]:
+    found = []
+    for name, one in definition.get(which, {}).items():
+        dtype, shape = str(one.get("dtype")), one.get("tensor_shape") or {"unknown_rank": True}
+        sizes = None if shape.get("unknown_rank") else tuple(int(dim["size"]) for dim in shape.get("dim", ()))
+        found.append(TensorMetadata(name, _DATATYPES.get(dtype, dtype), sizes))
+    return tuple(found)
 
 
 def _with_printable_texts(value: Any) -> Any:

@@ -14,7 +14,8 @@ from functions import health
 from functions import score as scoring
 from protos.serving_pb2 import GetModelMetadataResponse, GetModelStatusResponse, SignatureDefMap
 from shared import gateway
-from shared.upstream.codecs.tensorflow import HEALTH, METADATA, PREDICT, STATUS
+from shared.upstream.codecs.health import HEALTH
+from shared.upstream.codecs.tensorflow import METADATA, PREDICT, STATUS
 from tests.support.app import PICTURE, Response, call_function, score, serve
 from tests.support.hostile_service import (
     HostileService,

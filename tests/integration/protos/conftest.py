@@ -74,3 +74,10 @@ def published_health() -> Iterator[Published]:
     """gRPC's health checking definitions, from the package grpcio-health-checking."""
     with Published("health", "grpcio-health-checking", "grpc_health") as published:
         yield published
+
+
+@pytest.fixture(scope="session")
+def published_open_inference() -> Iterator[Published]:
+    """The Open Inference Protocol's definitions, from the package tritonclient."""
+    with Published("open_inference", "tritonclient", "tritonclient") as published:
+        yield published

@@ -21,6 +21,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from protos import serving_pb2, tensor_pb2
 from shared.settings import ServiceSettings
 from shared.upstream.codecs import Selector
+from shared.upstream.codecs.open_inference import OpenInferenceCodec
 from shared.upstream.codecs.tensorflow import TensorFlowCodec
 from tests.conftest import ROOT
 from tests.integration.protos.conftest import Published
@@ -106,9 +107,8 @@ def family_of(request: pytest.FixtureRequest) -> Families:
     def started(fixture: str) -> Family:
         return Family(request.getfixturevalue(fixture))
 
-    return lambda ours: started(
-        "published_health" if ours.full_name.startswith("grpc.health.") else "published_tensorflow"
-    )
+    fixtures = {"grpc": "published_health", "inference": "published_open_inference"}
+    return lambda ours: started(fixtures.get(ours.full_name.split(".")[0], "published_tensorflow"))
 
 
 def attributes(field: FieldDescriptor) -> dict[str, Any]:
@@ -177,12 +177,15 @@ def test_methods_have_the_published_types(ours: ServiceDescriptor, family_of: Fa
 
 
 def test_the_codec_calls_declared_methods() -> None:
-    codec = TensorFlowCodec(ServiceSettings("cats", "127.0.0.1"))
-    called = {codec.infer_method, *(rpc[0] for rpc in (codec.status(Selector()), codec.metadata(Selector())))}
+    called = set()
+    for kind in (TensorFlowCodec, OpenInferenceCodec):
+        codec = kind(ServiceSettings("cats", "127.0.0.1"))
+        questions = (codec.status(Selector()), codec.metadata(Selector()), *codec.describe(), *codec.readiness())
+        called |= {codec.infer_method, *(rpc.method for rpc in questions)}
 
     declared = {f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods}
 
-    assert called | {codec.readiness()[0]} <= declared
+    assert called <= declared
 
 
 # ---------------------------------------------------------------- encoding
@@ -323,6 +326,7 @@ def test_all_definitions_are_covered() -> None:
     }
     assert {service.full_name for service in SERVICES} == {
         "grpc.health.v1.Health",
+        "inference.GRPCInferenceService",
         "tensorflow.serving.ModelService",
         "tensorflow.serving.PredictionService",
     }

@@ -111,7 +111,7 @@ def _values(field: FieldDescriptor, depth: int) -> list[Any]:
         return list(whole(field.message_type, depth))
     if field.enum_type:
         numbers = [value.number for value in field.enum_type.values]
-        return numbers if is_repeated(field) else [number for number in numbers if number]
+        return numbers if is_repeated(field) else [number for number in numbers if number] or numbers
     values = list(_VALUES[field.type])
     return [*values, type(values[0])()] if is_repeated(field) else values
 

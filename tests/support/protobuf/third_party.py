@@ -1,4 +1,4 @@
-"""Runs the published protobuf definitions in a separate process: ``third_party tensorflow|health``, as a module.
+"""Runs the published protobuf definitions of a family (``PUBLISHED``) in a separate process, as a module.
 
 A process can load only one definition of a full name, and the project's definitions have the same names. This process
 reads one command per line from stdin and writes one result per line to stdout, both as JSON with messages in base64.
@@ -26,6 +26,7 @@ from tests.support.protobuf import samples
 PUBLISHED = {
     "tensorflow": ("tensorflow_serving.apis.prediction_service", "tensorflow_serving.apis.model_service"),
     "health": ("grpc_health.v1.health",),
+    "open_inference": ("tritonclient.grpc.service",),
 }
 
 

@@ -17,7 +17,8 @@ from protos.health_pb2 import HealthCheckResponse
 from protos.serving_pb2 import GetModelMetadataResponse, GetModelStatusResponse, PredictResponse, SignatureDefMap
 from protos.tensor_pb2 import DT_FLOAT, TensorProto, TensorShapeProto
 from shared import gateway
-from shared.upstream.codecs.tensorflow import HEALTH, METADATA, PREDICT, STATUS
+from shared.upstream.codecs.health import HEALTH
+from shared.upstream.codecs.tensorflow import METADATA, PREDICT, STATUS
 from tests.support.app import PICTURE, Response, call_function, score, serve
 from tests.support.hostile_service import HostileService, Refusal, hostile_service
 from tests.support.protocol_client import ProtocolClient

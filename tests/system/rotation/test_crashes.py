@@ -94,7 +94,7 @@ class Traffic:
 
     async def _score(self, one: RotatedService, client: ServiceClient) -> None:
         codec = TensorFlowCodec(one.settings)
-        rpc = probe(one.settings, codec)
+        rpc = probe(codec)
         while True:
             try:
                 codec.scores(await client.call(*rpc, RequestContext("request", time.monotonic() + 10)))

@@ -5,7 +5,18 @@ import dataclasses
 import pytest
 
 from shared.errors import Misconfigured
-from shared.settings import ChannelOrder, IdentityKind, InputForm, Metadata, OutputForm, Tls, load
+from shared.settings import (
+    ChannelOrder,
+    Datatype,
+    IdentityKind,
+    InputForm,
+    Layout,
+    Metadata,
+    OutputForm,
+    Protocol,
+    Tls,
+    load,
+)
 
 VAULT = {"KEY_VAULT_URL": "https://my-vault.vault.azure.net"}
 MINIMAL = {**VAULT, "SERVICES": "cats", "SERVICE__CATS__ADDRESS": "cats.example.com"}
@@ -96,6 +107,11 @@ def test_every_setting_of_a_service_is_used() -> None:
             "SERVICE__BIG_CATS__SIGNATURE": "serving_default",
             "SERVICE__BIG_CATS__INPUT_NAME": "x",
             "SERVICE__BIG_CATS__INPUT_FORM": "tensor",
+            "SERVICE__BIG_CATS__INPUT_TYPE": "UINT8",
+            "SERVICE__BIG_CATS__INPUT_LAYOUT": "NCHW",
+            "SERVICE__BIG_CATS__MODEL_VERSION": "7",
+            "SERVICE__BIG_CATS__MAX_BATCH": "8",
+            "SERVICE__BIG_CATS__PROTOCOL": "tensorflow",
             "SERVICE__BIG_CATS__FORWARD_METADATA": "keep",
             "SERVICE__BIG_CATS__IMAGE_SIZE": "299",
             "SERVICE__BIG_CATS__IMAGE_RESIZE": "320",
@@ -134,6 +150,11 @@ def test_every_setting_of_a_service_is_used() -> None:
         "signature": "serving_default",
         "input_name": "x",
         "input_form": InputForm.TENSOR,
+        "input_type": Datatype.UINT8,
+        "input_layout": Layout.NCHW,
+        "model_version": "7",
+        "max_batch": 8,
+        "protocol": Protocol.TENSORFLOW,
         "metadata": Metadata.KEEP,
         "output_name": "y",
         "output_form": OutputForm.LOGITS,

@@ -9,7 +9,7 @@ import pytest
 from protos.serving_pb2 import PredictRequest, PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, DT_INT64, DT_STRING, DataType, TensorProto, TensorShapeProto
 from shared.errors import ServiceAnswerInvalid
-from shared.settings import ServiceSettings
+from shared.settings import Datatype, ServiceSettings
 from shared.upstream.codecs import Selector
 from shared.upstream.codecs.tensorflow import TensorFlowCodec
 
@@ -54,7 +54,9 @@ def test_several_files_are_sent_in_their_order() -> None:
 def test_pixels_are_sent_as_little_endian_content() -> None:
     pixels = np.arange(2 * 224 * 224 * 3, dtype=np.float32).reshape(2, 224, 224, 3)
 
-    tensor = PredictRequest.FromString(REQUESTS.floats(pixels.shape, memoryview(pixels).cast("B"))).inputs["images"]
+    tensor = PredictRequest.FromString(
+        REQUESTS.numbers(Datatype.FP32, pixels.shape, memoryview(pixels).cast("B"))
+    ).inputs["images"]
 
     assert tensor.dtype == DT_FLOAT
     assert [dim.size for dim in tensor.tensor_shape.dim] == [2, 224, 224, 3]

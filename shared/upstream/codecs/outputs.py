@@ -1,0 +1,42 @@
+"""The checks of an output that every codec makes."""
+
+import numpy as np
+
+from shared.errors import ServiceAnswerInvalid, ServiceAnswerNotFinite
+from shared.upstream.codecs.interface import MAX_CLASSES, Output
+
+
+def finite(output: Output) -> Output:
+    """The output, all of whose values are finite.
+
+    Raises:
+        ServiceAnswerNotFinite: some are not.
+    """
+    if not np.isfinite(output.values).all():
+        raise ServiceAnswerNotFinite("The output contains values that are not finite (NaN or infinity).")
+    return output
+
+
+def with_rows(output: Output, rows: int) -> Output:
+    """The output for that many inputs: ``[rows, ...]``.
+
+    Raises:
+        ServiceAnswerInvalid: it is for another number.
+    """
+    if output.values.shape[:1] != (rows,):
+        raise ServiceAnswerInvalid(f"The output's shape is {list(output.values.shape)}; [{rows}, ...] is needed.")
+    return output
+
+
+def classified(output: Output) -> Output:
+    """The scores of one image, ``[classes]``, of an output ``[1, classes]``.
+
+    Raises:
+        ServiceAnswerInvalid: it has another shape, or too many classes.
+    """
+    values = output.values
+    if values.ndim < 2 or values.shape[0] != 1:
+        raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
+    if values.size > MAX_CLASSES:
+        raise ServiceAnswerInvalid(f"The output has {values.size} classes; {MAX_CLASSES} are accepted.")
+    return Output(values.reshape(-1), output.version)
