@@ -85,14 +85,15 @@ class Authority:
         *,
         valid_for: dt.timedelta = dt.timedelta(days=90),
         not_before: dt.datetime | None = None,
+        purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
     ) -> Issued:
-        """Issue a leaf certificate for ``names`` (DNS names and IP addresses), for use by a server.
+        """Issue a leaf certificate for ``names`` (DNS names and IP addresses), for use by a server or for ``purpose``.
 
         ``not_before`` is five minutes ago by default; ``valid_for`` counts from it, so a negative one, or one in the
         past, gives an expired certificate.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        unsigned = _leaf(names, self.certificate.subject, key, valid_for, not_before).add_extension(
+        unsigned = _leaf(names, self.certificate.subject, key, valid_for, not_before, purpose).add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
         )
         leaf = unsigned.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -118,12 +119,13 @@ def _leaf(
     key: ec.EllipticCurvePrivateKey,
     valid_for: dt.timedelta,
     not_before: dt.datetime | None,
+    purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
 ) -> x509.CertificateBuilder:
     return (
         _builder(issuer, _subject(names[0]), key.public_key(), valid_for, not_before)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     )
 
 

@@ -452,6 +452,12 @@ class HandshakeFailed(ServiceUnreachable):
     """The address accepts connections, and the TLS handshake fails, for another reason than the certificate's trust."""
 
 
+class ClientCertificateRefused(ServiceUnreachable):
+    """The service closes the connections that present a client certificate:"""
+
+    remedy = "Check that the service trusts the authority of the certificate in CLIENT_CERTIFICATE_SECRET."
+
+
 class ServiceNameUnresolved(GatewayError):
     slug = "service-name-unresolved"
     status = 503

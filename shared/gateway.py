@@ -16,13 +16,14 @@ from shared import settings
 from shared.credentials.secrets import Secret
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
-from shared.settings import Protocol, ServiceSettings, Settings, Tls
+from shared.settings import Auth, Protocol, ServiceSettings, Settings, Tls, VaultSettings
 from shared.telemetry import RequestContext, fault_path, log
 from shared.threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from shared.credentials.cache import CredentialCache
     from shared.credentials.key_vault import KeyVault
+    from shared.credentials.pins import ClientCertificate
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.decoder import Decoder
     from shared.scoring.decoding.memory import Memory
@@ -37,6 +38,9 @@ HEALTH_SECONDS = 2.0
 
 # Seconds for which one answer about the services' readiness is given to all who ask without a key.
 SHARED_SECONDS = 1.0
+
+# Seconds after which the token of a service with AUTH=entra is asked for again.
+TOKEN_SECONDS = 120.0
 
 # Threads that read from Key Vault: the secrets of two services at a time.
 _VAULT_READERS = 6
@@ -245,11 +249,19 @@ class Gateway:
     def _credentials(self, service: ServiceSettings) -> "CredentialCache | None":
         from shared.credentials.cache import CredentialCache, CredentialReader  # noqa: PLC0415 - as above
 
-        vault = self.settings.vault
-        if service.tls is not Tls.REQUIRED or vault is None:
+        if service.tls is not Tls.REQUIRED:
             return None
-        reader = CredentialReader(service, self._read_secret, self._vault_readers)
-        return CredentialCache(reader, refresh_seconds=vault.refresh_seconds)
+        reader = CredentialReader(
+            service,
+            self._read_secret,
+            self._vault_readers,
+            read_identity=_client_certificate,
+            read_token=lambda: self._the_vault().token(service.auth_scope),
+        )
+        vault = self.settings.vault or VaultSettings()
+        # A token is renewed before it ends: the library has a new one five minutes before.
+        longest = TOKEN_SECONDS if service.auth is Auth.ENTRA else vault.refresh_seconds
+        return CredentialCache(reader, refresh_seconds=min(vault.refresh_seconds, longest))
 
     def _make_rotations(self) -> "Rotations":
         from shared.rotation.scheduler import Rotations  # noqa: PLC0415 - as above
@@ -273,6 +285,21 @@ class Gateway:
                 assert self.settings.vault is not None  # noqa: S101 - only services with TLS read secrets
                 self._vault = KeyVault(self.settings.vault)
             return self._vault
+
+
+def _client_certificate(secret: str) -> "ClientCertificate":
+    """The client certificate in a secret's value.
+
+    Raises:
+        ValueError: it cannot be used, and why.
+    """
+    from shared.credentials.pins import ClientCertificate  # noqa: PLC0415 - as above
+    from shared.rotation.stored import read_certificate  # noqa: PLC0415 - as above
+
+    found = read_certificate(secret)
+    if not found.has_own_key:
+        raise ValueError("the private key is not the certificate's")
+    return ClientCertificate(found.chain_pem, found.key_pem, found.fingerprint, found.leaf.not_valid_after_utc)
 
 
 def _codec(service: ServiceSettings) -> "Codec":

@@ -37,7 +37,11 @@ class Identity:
     gRPC calls from a thread of its own. Only the reference to the current pair is shared.
     """
 
-    def __init__(self, pair: KeyPair, source: Callable[[], KeyPair | None] | None = None) -> None:
+    def __init__(
+        self, pair: KeyPair, source: Callable[[], KeyPair | None] | None = None, clients: bytes | None = None
+    ) -> None:
+        """``clients`` is the authority, as PEM, of the certificates that clients must present; None: they need none."""
+        self._clients = clients
         self._pair = pair
         self._source = source
         self._served = pair
@@ -54,8 +58,9 @@ class Identity:
         """The credentials of a gRPC server with this identity. The server supports TLS 1.2 and 1.3."""
         self._served = self._pair
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(self._pair),
+            _configuration(self._pair, self._clients),
             self._fetch,  # type: ignore[arg-type] # the stubs lack None, which means no change
+            require_client_authentication=self._clients is not None,
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
@@ -67,8 +72,8 @@ class Identity:
             return None
         self._served = pair
         logger.info("certificate %s is served from now on", pair.fingerprint[:16])
-        return _configuration(pair)
+        return _configuration(pair, self._clients)
 
 
-def _configuration(pair: KeyPair) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)])
+def _configuration(pair: KeyPair, clients: bytes | None) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)], clients)

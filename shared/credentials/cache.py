@@ -29,18 +29,20 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from shared.backoff import backoff
-from shared.credentials.pins import Pins, read_pins
+from shared.credentials.pins import ClientCertificate, Pins, read_pins
 from shared.credentials.secrets import Secret, usable_keys
+from shared.credentials.trust import expiry_warning, joined, public_roots
 from shared.errors import (
     GatewayError,
     IdentityUnavailable,
     InternalError,
+    InvalidKey,
     SecretDisabled,
     SecretMissing,
     VaultThrottled,
     VaultUnreachable,
 )
-from shared.settings import ServiceSettings
+from shared.settings import Auth, ServiceSettings, Trust
 from shared.telemetry import fault_path, log
 
 # Seconds between two reads that callers force, and after a first read that failed. After UNCHANGED_READS in a row that
@@ -285,7 +287,13 @@ class CredentialReader:
         read_secret: Callable[[str], Secret],
         executor: Executor,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        read_identity: Callable[[str], ClientCertificate] | None = None,
+        read_token: Callable[[], str] | None = None,
     ) -> None:
+        """``read_identity`` makes a client certificate of a secret's value, ``read_token`` gets one for AUTH=entra."""
+        self._read_identity = read_identity
+        self._read_token = read_token
         self._service = service
         self._read_secret = read_secret
         self._executor = executor
@@ -298,13 +306,21 @@ class CredentialReader:
             GatewayError: the primary key or the pins cannot be read, or no key can be used; the cause.
         """
         service, read_at = self._service, self._clock()
-        primary = asyncio.ensure_future(self._in_thread(self._read_secret, service.primary_key_secret))
-        secondary = asyncio.ensure_future(self._in_thread(self._read_optional, service.secondary_key_secret))
-        pinned = asyncio.ensure_future(self._in_thread(self._read_pins, service.pins_secret))
+        has_keys = service.auth in {Auth.KEY, Auth.BEARER}
+        primary = self._in_thread(self._read_secret, service.primary_key_secret, wanted=has_keys)
+        secondary = self._in_thread(self._read_optional, service.secondary_key_secret, wanted=has_keys)
+        pinned = self._in_thread(self._read_pins, service.pins_secret, wanted=service.trust is not Trust.PUBLIC)
+        public = self._in_thread(public_roots, service.trust_file, wanted=service.trust is not Trust.PINS)
+        presented = self._in_thread(
+            self._read_presented, service.client_certificate_secret, wanted=bool(service.client_certificate_secret)
+        )
+        token = self._in_thread(self._token, "", wanted=service.auth is Auth.ENTRA)
         # All to their ends: of several failures the first in this order is raised, whichever came first.
         try:
             async with asyncio.timeout(READ_SECONDS):
-                results = await asyncio.gather(primary, secondary, pinned, return_exceptions=True)
+                results = await asyncio.gather(
+                    primary, secondary, pinned, public, presented, token, return_exceptions=True
+                )
         except TimeoutError:
             raise VaultUnreachable(
                 f"Key Vault, or the identity endpoint, did not respond within {READ_SECONDS:g} s.", retry_after=1
@@ -312,10 +328,19 @@ class CredentialReader:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        pins = pinned.result()
+        pins = joined(pinned.result(), public.result(), presented.result())
         for fault in pins.rejected:
             log.warning("service %s: %s", service.name, fault)
-        return Credentials(self._keys(primary.result(), secondary.result()), pins, read_at)
+        return Credentials(self._authorization(primary.result(), secondary.result(), token.result()), pins, read_at)
+
+    def _authorization(self, primary: Secret | None, secondary: Secret | None, token: str | None) -> tuple[str, ...]:
+        """What authorizes a call, in the order in which it is tried; nothing where the service asks for nothing."""
+        if token is not None:
+            return (f"Bearer {token}",)
+        if primary is None:
+            return ()
+        keys = self._keys(primary, secondary)
+        return tuple(f"Bearer {key}" for key in keys) if self._service.auth is Auth.BEARER else keys
 
     def _keys(self, primary: Secret, secondary: Secret | None) -> tuple[str, ...]:
         """The keys that can be sent, in the order in which they are tried.
@@ -331,8 +356,29 @@ class CredentialReader:
             log.warning("service %s: %s The other key is used.", self._service.name, fault.detail)
         return tuple(keys)
 
-    async def _in_thread[T](self, read: Callable[[str], T], secret: str) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, read, secret)
+    def _in_thread[T](self, read: Callable[[str], T], secret: str, *, wanted: bool) -> "asyncio.Future[T | None]":
+        loop = asyncio.get_running_loop()
+        if wanted:
+            return loop.run_in_executor(self._executor, read, secret)
+        nothing: asyncio.Future[T | None] = loop.create_future()
+        nothing.set_result(None)
+        return nothing
+
+    def _token(self, _: str) -> str:
+        if self._read_token is None:
+            raise RuntimeError("a service with AUTH=entra needs a source of tokens")
+        return self._read_token()
+
+    def _read_presented(self, secret: str) -> ClientCertificate:
+        if self._read_identity is None:
+            raise RuntimeError("a service with a client certificate needs a reader of it")
+        try:
+            presented = self._read_identity(self._read_secret(secret).value)
+        except ValueError as error:
+            raise InvalidKey(f"The client certificate in secret {secret!r} cannot be used: {error}.") from error
+        if warning := expiry_warning(presented, secret, dt.datetime.now(dt.UTC)):
+            log.warning("service %s: %s", self._service.name, warning)
+        return presented
 
     def _read_optional(self, secret: str) -> Secret | None:
         try:

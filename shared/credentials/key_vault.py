@@ -114,6 +114,10 @@ class KeyVault:
             options["expires_on"] = dt.datetime.fromtimestamp(expires, dt.UTC)
         return _version(self._call(name, lambda: self._client.update_secret_properties(name, version, **options)))
 
+    def token(self, scope: str) -> str:
+        """A token of the identity for a service, which is kept until five minutes before its end."""
+        return self._call(scope, lambda: self._identity.get_token(scope).token)
+
     def close(self) -> None:
         self._client.close()
         self._identity.close()

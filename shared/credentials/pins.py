@@ -6,7 +6,7 @@ and only valid ones are passed on.
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,12 +29,23 @@ UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension
 class Roots:
     """What a connection that carries a key is verified with; ``bundle`` is PEM, ready for gRPC.
 
-    There are two kinds, and no other certificate becomes one: the pins in Key Vault (:class:`Pins`), and a certificate
-    whose private key is at hand (``roots`` of :class:`shared.rotation.validate.Certificate`). What a server presents in
-    a handshake is a :class:`shared.rotation.presented.Presented`, which holds no certificate to make roots of.
+    There are three kinds, and no other certificate becomes one: the pins in Key Vault (:class:`Pins`), a named store of
+    public authorities (:func:`shared.credentials.trust.public_roots`), and a certificate whose private key is at hand
+    (``roots`` of :class:`shared.rotation.validate.Certificate`). What a server presents in a handshake is a
+    :class:`shared.rotation.presented.Presented`, which holds no certificate to make roots of.
     """
 
     bundle: bytes
+
+
+@dataclass(frozen=True)
+class ClientCertificate:
+    """What a connection presents for mutual TLS: the leaf with its issuers, and its private key, as PEM."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+    fingerprint: str
+    not_after: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -42,11 +53,13 @@ class Pins(Roots):
     """The certificates that a service may present, or that may have issued the one that it presents.
 
     ``fingerprints`` are SHA-256 in hexadecimal, in the bundle's order; ``rejected`` has the reasons for which blocks of
-    the secret were left out.
+    the secret were left out. ``presents`` is what the connection itself presents: with another one, as with other pins,
+    a new connection is made beside the old.
     """
 
     fingerprints: tuple[str, ...]
     rejected: tuple[str, ...] = ()
+    presents: ClientCertificate | None = None
 
     def without(self, others: "Pins") -> tuple[str, ...]:
         """The fingerprints that ``others`` lack."""

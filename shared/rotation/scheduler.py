@@ -5,7 +5,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from shared.control_plane.client import DeploymentClient
@@ -25,6 +24,7 @@ from shared.rotation.webhook import Webhook
 from shared.scoring.probe import probe
 from shared.settings import RotationSettings, Settings, VaultSettings
 from shared.telemetry import fault_path, log
+from shared.threads import DaemonExecutor
 from shared.upstream.codecs import Codec
 
 # Services that are observed, or acted on, at the same time. The threads wait most of their time.
@@ -77,7 +77,7 @@ class Rotations:
             name: GrpcProbe(service, probe(codecs[name]), codecs[name].scores)
             for name, service in self._services.items()
         }
-        self._threads = ThreadPoolExecutor(_CONCURRENT, "rotation")
+        self._threads = DaemonExecutor(_CONCURRENT, "rotation")
         self._webhook = Webhook(rotation.webhook_url) if rotation.webhook_url else None
         self._holds = {name: Hold(Reason.ENDPOINT_UNREACHABLE) for name in self._services}
         self._blocked: dict[str, str] = {}

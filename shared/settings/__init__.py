@@ -2,6 +2,7 @@
 
 from shared.settings.reader import APP_ROOT
 from shared.settings.schema import (
+    Auth,
     ChannelOrder,
     Datatype,
     General,
@@ -17,6 +18,7 @@ from shared.settings.schema import (
     ServiceSettings,
     Settings,
     Tls,
+    Trust,
     VaultSettings,
     load,
     prefix,
@@ -24,6 +26,7 @@ from shared.settings.schema import (
 
 __all__ = [
     "APP_ROOT",
+    "Auth",
     "ChannelOrder",
     "Datatype",
     "General",
@@ -39,6 +42,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "Tls",
+    "Trust",
     "VaultSettings",
     "load",
     "prefix",

@@ -286,6 +286,49 @@ def secret_name(default: str) -> Kind[str]:
     return Kind(read, default=default)
 
 
+def optional_secret_name() -> Kind[str]:
+    """The name of a Key Vault secret, or none."""
+    one = secret_name("")
+
+    def read(reader: Reader, key: str, default: str) -> str:
+        return one.read(reader, key, default) if reader.text(key) else ""
+
+    return Kind(read)
+
+
+# gRPC's own metadata and HTTP/2's headers cannot be set.
+_METADATA_NAME = re.compile(r"(?!grpc-|te$|content-type$|user-agent$|host$|.*-bin$)[0-9a-z_.-]{1,100}")
+
+
+def metadata_name() -> Kind[str]:
+    """The name of gRPC metadata."""
+
+    def read(reader: Reader, key: str, default: str) -> str:
+        value = reader.text(key, default)
+        if not _METADATA_NAME.fullmatch(value):
+            reader.fault(key, f"is {value[:100]!r}; a name of metadata in lower case is needed, as in authorization")
+        return value
+
+    return Kind(read)
+
+
+def pairs() -> Kind[tuple[tuple[str, str], ...]]:
+    """Names and values of gRPC metadata, as in ``a=1, b=2``."""
+
+    def read(reader: Reader, key: str, default: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        found = list(default)
+        for part in filter(None, map(str.strip, reader.text(key).split(","))):
+            name, separator, value = (one.strip() for one in part.partition("="))
+            if separator and _METADATA_NAME.fullmatch(name) and value and value.isascii() and value.isprintable():
+                found.append((name, value))
+            else:
+                # Not the value: somebody may have put a secret there.
+                reader.fault(key, f"has {name[:40]!r}, which is not name=value with a lower-case name")
+        return tuple(found)
+
+    return Kind(read)
+
+
 type Triple = tuple[float, float, float]
 
 

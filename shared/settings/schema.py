@@ -22,7 +22,10 @@ from shared.settings.reader import (
     address,
     choice,
     https,
+    metadata_name,
     optional,
+    optional_secret_name,
+    pairs,
     required,
     seconds,
     secret_name,
@@ -70,6 +73,23 @@ class Protocol(StrEnum):
 
     TENSORFLOW = "tensorflow"
     OPEN_INFERENCE = "open-inference"
+
+
+class Trust(StrEnum):
+    """Which certificates of a service are trusted."""
+
+    PINS = "pins"
+    PUBLIC = "public"
+    BOTH = "both"
+
+
+class Auth(StrEnum):
+    """What authorizes the calls of a service."""
+
+    KEY = "key"
+    BEARER = "bearer"
+    NONE = "none"
+    ENTRA = "entra"
 
 
 class InputForm(StrEnum):
@@ -175,6 +195,47 @@ class ServiceSettings:
         "`insecure-no-key-is-sent` for a service without TLS: it never gets a key",
     )
     tls_name: str = setting("TLS_NAME", TEXT, "", "the name in the service's certificate", shown="the address")
+    trust: Trust = setting(
+        "TRUST",
+        choice(Trust),
+        Trust.PINS,
+        "`pins`: the certificates in `PINS_SECRET`; `public`: the authorities that the operating system trusts, or "
+        "those in `TRUST_FILE`",
+    )
+    trust_file: str = setting(
+        "TRUST_FILE",
+        FILE,
+        "",
+        "for `public`: a PEM file in the app, such as a company's authority",
+        shown="the system's",
+    )
+    client_certificate_secret: str = setting(
+        "CLIENT_CERTIFICATE_SECRET",
+        optional_secret_name(),
+        "",
+        "name of the secret with a client certificate and its key (PEM or PKCS#12), for mutual TLS",
+    )
+    auth: Auth = setting(
+        "AUTH",
+        choice(Auth),
+        Auth.KEY,
+        "what authorizes a call; `key`: the keys in the secrets below, as they are; `bearer`: the same after `Bearer`; "
+        "`entra`: a token of the app's identity for `AUTH_SCOPE`",
+    )
+    auth_scope: str = setting("AUTH_SCOPE", TEXT, "", "for `entra`: the scope, as in `api://my-service/.default`")
+    auth_metadata: str = setting(
+        "AUTH_METADATA", metadata_name(), "authorization", "the name of the call metadata that carries the key"
+    )
+    call_metadata: tuple[tuple[str, str], ...] = setting(
+        "METADATA",
+        pairs(),
+        (),
+        "further call metadata, as in `seldon-model=resnet, x-team=vision`; never for secrets",
+        shown="",
+    )
+    authority: str = setting(
+        "AUTHORITY", TEXT, "", "the calls' `:authority`, by which a router in front may choose", shown="the address"
+    )
     primary_key_secret: str = setting(
         "PRIMARY_KEY_SECRET", secret_name("{name}-primary-key"), "", "name of the secret with the primary key"
     )
@@ -278,6 +339,12 @@ class ServiceSettings:
         "images in progress at each address and worker, fewer while the service is slow; while there are that many, "
         "further requests are refused at once with 503 and `Retry-After`",
     )
+
+    @property
+    def reads_vault(self) -> bool:
+        """Whether it needs Key Vault, or the identity that reads it."""
+        uses_public_alone = self.trust is Trust.PUBLIC and self.auth is Auth.NONE
+        return self.tls is Tls.REQUIRED and not (uses_public_alone and not self.client_certificate_secret)
 
     @property
     def is_discovered(self) -> bool:
@@ -480,7 +547,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     rotated = [service for service in services.values() if service.control_plane_name]
     _check_rotated(rotated, reader)
     _check_secrets(list(services.values()), reader)
-    needs_vault = any(service.tls is Tls.REQUIRED for service in services.values())
+    needs_vault = any(service.reads_vault for service in services.values())
     settings = Settings(
         services=services,
         default_service=default,
@@ -521,6 +588,7 @@ def _service(name: str, reader: Reader) -> ServiceSettings:
         if not service.model:
             own.fault("MODEL", "is missing: this protocol's requests name the model")
     _check_input(service, own)
+    _check_trust(service, own)
     return _with_open_ones(service, own) if service.is_discovered else _with_sizes(service, own)
 
 
@@ -536,6 +604,21 @@ def _check_input(service: ServiceSettings, own: Reader) -> None:
     is_file = service.input_type is Datatype.BYTES
     if service.input_type and service.input_form is (InputForm.TENSOR if is_file else InputForm.ENCODED):
         own.fault("INPUT_TYPE", f"is {service.input_type}, which contradicts the INPUT_FORM {service.input_form}")
+
+
+def _check_trust(service: ServiceSettings, own: Reader) -> None:
+    if service.tls is not Tls.REQUIRED:
+        for key in ("TRUST", "TRUST_FILE", "CLIENT_CERTIFICATE_SECRET", "AUTH"):
+            if own.text(key) not in {"", Auth.NONE}:
+                own.fault(key, "is set for a service without TLS, over which no secret is sent")
+    if service.trust is Trust.PINS and service.trust_file:
+        own.fault("TRUST_FILE", "is set, but TRUST is pins; public or both may be meant")
+    if (service.auth is Auth.ENTRA) is not bool(service.auth_scope):
+        own.fault("AUTH_SCOPE", "belongs to AUTH=entra, which needs it")
+    if any(name == service.auth_metadata for name, _ in service.call_metadata):
+        own.fault(
+            "METADATA", f"has {service.auth_metadata}, which carries what AUTH says: a secret belongs to Key Vault"
+        )
 
 
 def _with_sizes(service: ServiceSettings, own: Reader) -> ServiceSettings:
@@ -565,6 +648,16 @@ def _check_rotated(services: list[ServiceSettings], reader: Reader) -> None:
     for service in services:
         if service.tls is not Tls.REQUIRED:
             reader.fault(f"{prefix(service.name)}CONTROL_PLANE_NAME", "is set for a service without TLS")
+        if (
+            service.auth is not Auth.KEY
+            or service.auth_metadata != "authorization"
+            or service.client_certificate_secret
+        ):
+            reader.fault(
+                f"{prefix(service.name)}CONTROL_PLANE_NAME",
+                "is set for a service that does not take its keys as they are: AUTH must be key, AUTH_METADATA and "
+                "CLIENT_CERTIFICATE_SECRET unset",
+            )
         if service.is_discovered:
             # A rotation proves with a request of its own that the service scores, over a connection of its own.
             reader.fault(

@@ -99,6 +99,7 @@ _TRUST_FAILURES = (errors.ServiceUntrusted, errors.ServiceCertificateExpired, er
 OUTAGES = (errors.ServiceUnreachable, errors.ServiceNameUnresolved, errors.ProxyRefused)
 
 _NO_SAN = "The certificate that the service presents has no subjectAltName for the address, only a common name."
+CLIENT_CERTIFICATE_REFUSED = "The service closes the connection; it may refuse the client certificate."
 MESSAGE_TOO_LARGE = "The request is larger than the messages that the service accepts."
 
 

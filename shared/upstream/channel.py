@@ -8,7 +8,7 @@ from typing import Self
 import grpc
 import grpc.aio
 
-from shared.credentials.pins import Pins, Roots
+from shared.credentials.pins import ClientCertificate, Pins, Roots
 from shared.settings import ServiceSettings, Tls
 from shared.telemetry import RequestContext, log
 
@@ -52,12 +52,18 @@ _ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 @dataclass(frozen=True)
 class Target:
-    """gRPC's name of a service's address, and the name in its certificate (empty: its address)."""
+    """gRPC's name of a service's address, the name in its certificate (empty: its address), and what calls carry.
+
+    ``key_name`` is that of the metadata with the key; ``metadata`` and ``authority`` are the same in every call.
+    """
 
     name: str
     tls: bool
     server_name: str = ""
     round_robin: bool = False
+    key_name: str = "authorization"
+    metadata: tuple[tuple[str, str], ...] = ()
+    authority: str = ""
 
     @classmethod
     def of(cls, service: ServiceSettings) -> "Target":
@@ -65,7 +71,15 @@ class Target:
         hosts = [f"[{one}]:{service.port}" if ":" in one else f"{one}:{service.port}" for one in service.addresses]
         several = len(hosts) > 1
         name = f"ipv4:{','.join(hosts)}" if several else f"dns:///{hosts[0]}"
-        return cls(name, service.tls is Tls.REQUIRED, service.tls_name, several)
+        return cls(
+            name,
+            service.tls is Tls.REQUIRED,
+            service.tls_name,
+            several,
+            service.auth_metadata,
+            service.call_metadata,
+            service.authority,
+        )
 
 
 class Channel:
@@ -79,6 +93,8 @@ class Channel:
     def __init__(self, target: Target, pins: Pins | None) -> None:
         self.pins = pins
         self._tls = target.tls
+        self._key_name = target.key_name
+        self._fixed = target.metadata
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -163,11 +179,11 @@ class Channel:
         return state is ready
 
     def _metadata(self, key: str | None, context: RequestContext) -> tuple[tuple[str, str], ...]:
-        metadata = []
+        metadata = list(self._fixed)
         if key is not None:
             if not self._tls:
                 raise RuntimeError("a key must never be sent without TLS")
-            metadata.append(("authorization", key))
+            metadata.append((self._key_name, key))
         if context.traceparent:
             metadata.append(("traceparent", context.traceparent))
         if context.tracestate:
@@ -184,17 +200,24 @@ def _open(target: Target, pins: Pins | None) -> grpc.aio.Channel:
     options: list[tuple[str, int | str]] = list(OPTIONS)
     if target.round_robin:
         options.append(("grpc.service_config", _ROUND_ROBIN))
+    if target.authority:
+        options.append(("grpc.default_authority", target.authority))
     if not target.tls:
         return grpc.aio.insecure_channel(target.name, options)
     if pins is None:
         raise RuntimeError("a channel with TLS must never be made without pins")
     if target.server_name:
         options.append(("grpc.ssl_target_name_override", target.server_name))
-    return grpc.aio.secure_channel(target.name, channel_credentials(pins), options)
+    return grpc.aio.secure_channel(target.name, channel_credentials(pins, pins.presents), options)
 
 
-def channel_credentials(roots: Roots) -> grpc.ChannelCredentials:
-    """TLS that trusts these roots alone; the only place where a connection for a key gets its trust."""
+def channel_credentials(roots: Roots, presents: ClientCertificate | None = None) -> grpc.ChannelCredentials:
+    """TLS that trusts these roots alone, and may present a certificate.
+
+    The only place where a connection for a key gets its trust.
+    """
     if not roots.bundle:
         raise RuntimeError("a channel with TLS must never be made without roots: gRPC would take the system's")
-    return grpc.ssl_channel_credentials(root_certificates=roots.bundle)
+    if presents is None:
+        return grpc.ssl_channel_credentials(root_certificates=roots.bundle)
+    return grpc.ssl_channel_credentials(roots.bundle, presents.key, presents.chain)

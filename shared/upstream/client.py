@@ -7,11 +7,11 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from shared.credentials.cache import CredentialCache, Credentials
-from shared.errors import DeadlineExceeded, GatewayError
+from shared.errors import ClientCertificateRefused, DeadlineExceeded, GatewayError, ServiceUnreachable
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext
 from shared.upstream.admission import Admission
-from shared.upstream.causes import cause, is_outage, is_trust_failure
+from shared.upstream.causes import CLIENT_CERTIFICATE_REFUSED, cause, is_outage, is_trust_failure
 from shared.upstream.channel import Channel, Target
 from shared.upstream.recovery import Recovery
 from shared.upstream.slot import ChannelSlot, short
@@ -42,6 +42,7 @@ class ServiceClient:
         self.credentials = credentials
         self._slot = ChannelSlot(Target.of(service))
         self._recovery = Recovery(self._slot, credentials)
+        self._presents = bool(service.client_certificate_secret)
         self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
 
     async def call(
@@ -132,6 +133,8 @@ class ServiceClient:
 
     def _cause(self, error: AioRpcError) -> GatewayError:
         why = cause(error)
+        if self._presents and isinstance(why, ServiceUnreachable) and "Socket closed" in (error.details() or ""):
+            why = ClientCertificateRefused(CLIENT_CERTIFICATE_REFUSED, retry_after=why.retry_after)
         withdrawn = self._slot.withdrawn
         # Also of a service that cannot be reached: gRPC reports the failure of the last of several addresses only.
         if not withdrawn or not (is_trust_failure(why) or is_outage(why)):
@@ -143,7 +146,7 @@ class ServiceClient:
         if credentials is None:
             return None
         keys, key = self._accepted
-        return key if keys == credentials.keys else credentials.keys[0]
+        return key if keys == credentials.keys else next(iter(credentials.keys), None)
 
     async def _with_any_key(self, rpc: _Rpc, credentials: Credentials | None) -> bytes:
         """One attempt, or a few more where the service refuses a key: with the others, then with newer ones.

@@ -154,16 +154,17 @@ def calls(*names: str) -> Mapping[str, set[str]]:
 
 
 def test_trust_comes_from_few_places() -> None:
-    """A connection that carries a key is verified with roots, which are made of pins or of a certificate with its key.
+    """A connection with a key is verified with roots: of pins, a named store, or a certificate with its own key.
 
     What a handshake presents is no root: it holds no certificate.
     """
     assert calls("ssl_channel_credentials", "Roots", "Pins", "SSLContext", "CERT_NONE", "create_default_context") == {
         "ssl_channel_credentials": {"shared.upstream.channel"},
         "Roots": {"shared.rotation.validate"},
-        "Pins": {"shared.credentials.pins"},
+        "Pins": {"shared.credentials.pins", "shared.credentials.trust"},
         # Without a check, to see what is presented; nothing is sent over it.
         "SSLContext": {"shared.rotation.service_probe"},
         "CERT_NONE": {"shared.rotation.service_probe"},
-        "create_default_context": set(),
+        # To list the authorities of the operating system's store.
+        "create_default_context": {"shared.credentials.trust"},
     }

@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import Misconfigured
 from shared.settings import (
+    Auth,
     ChannelOrder,
     Datatype,
     IdentityKind,
@@ -15,8 +16,10 @@ from shared.settings import (
     OutputForm,
     Protocol,
     Tls,
+    Trust,
     load,
 )
+from tests.conftest import ROOT
 
 VAULT = {"KEY_VAULT_URL": "https://my-vault.vault.azure.net"}
 MINIMAL = {**VAULT, "SERVICES": "cats", "SERVICE__CATS__ADDRESS": "cats.example.com"}
@@ -107,6 +110,14 @@ def test_every_setting_of_a_service_is_used() -> None:
             "SERVICE__BIG_CATS__SIGNATURE": "serving_default",
             "SERVICE__BIG_CATS__INPUT_NAME": "x",
             "SERVICE__BIG_CATS__INPUT_FORM": "tensor",
+            "SERVICE__BIG_CATS__TRUST": "both",
+            "SERVICE__BIG_CATS__TRUST_FILE": "host.json",
+            "SERVICE__BIG_CATS__CLIENT_CERTIFICATE_SECRET": "own",
+            "SERVICE__BIG_CATS__AUTH": "entra",
+            "SERVICE__BIG_CATS__AUTH_SCOPE": "api://cats/.default",
+            "SERVICE__BIG_CATS__AUTH_METADATA": "x-key",
+            "SERVICE__BIG_CATS__METADATA": "a=1",
+            "SERVICE__BIG_CATS__AUTHORITY": "cats.example.net",
             "SERVICE__BIG_CATS__INPUT_TYPE": "UINT8",
             "SERVICE__BIG_CATS__INPUT_LAYOUT": "NCHW",
             "SERVICE__BIG_CATS__MODEL_VERSION": "7",
@@ -150,6 +161,14 @@ def test_every_setting_of_a_service_is_used() -> None:
         "signature": "serving_default",
         "input_name": "x",
         "input_form": InputForm.TENSOR,
+        "trust": Trust.BOTH,
+        "trust_file": str(ROOT / "host.json"),
+        "client_certificate_secret": "own",
+        "auth": Auth.ENTRA,
+        "auth_scope": "api://cats/.default",
+        "auth_metadata": "x-key",
+        "call_metadata": (("a", "1"),),
+        "authority": "cats.example.net",
         "input_type": Datatype.UINT8,
         "input_layout": Layout.NCHW,
         "model_version": "7",
@@ -288,3 +307,39 @@ def test_an_invalid_webhook_url_is_not_repeated() -> None:
 
     assert "ROTATION_WEBHOOK_URL is not an https address" in detail
     assert "hooks.example.com" not in detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"TLS": "insecure-no-key-is-sent", "AUTH": "bearer"}, "AUTH is set for a service without TLS"),
+        ({"TLS": "insecure-no-key-is-sent", "CLIENT_CERTIFICATE_SECRET": "c"}, "CLIENT_CERTIFICATE_SECRET is set for"),
+        ({"TRUST_FILE": "host.json"}, "TRUST_FILE is set, but TRUST is pins"),
+        ({"AUTH": "entra"}, "AUTH_SCOPE belongs to AUTH=entra"),
+        ({"AUTH_SCOPE": "api://x/.default"}, "AUTH_SCOPE belongs to AUTH=entra"),
+        ({"METADATA": "authorization=secret"}, "METADATA has authorization, which carries what AUTH says"),
+        ({"METADATA": "Seldon-Model=a"}, "METADATA has 'Seldon-Model', which is not name=value"),
+        ({"METADATA": "x"}, "METADATA has 'x', which is not name=value"),
+        ({"AUTH_METADATA": "grpc-timeout"}, "AUTH_METADATA is 'grpc-timeout'; a name of metadata"),
+        ({"PROTOCOL": "open-inference"}, "MODEL is missing: this protocol's requests name the model"),
+        ({"INPUT_TYPE": "UINT8"}, "INPUT_TYPE is UINT8, which contradicts the INPUT_FORM encoded"),
+        ({"CHANNEL_MEAN": "imagenot"}, "or one of imagenet, tensorflow, unit, none"),
+    ],
+)
+def test_settings_of_a_service_that_contradict_each_other(settings: dict[str, str], fault: str) -> None:
+    assert fault in faults(**{f"SERVICE__CATS__{key}": value for key, value in settings.items()})
+
+
+def test_a_service_with_public_trust_and_no_authorization_needs_no_vault() -> None:
+    settings = load(
+        {
+            "SERVICES": "cats",
+            "SERVICE__CATS__ADDRESS": "cats.example.com",
+            "SERVICE__CATS__TRUST": "public",
+            "SERVICE__CATS__AUTH": "none",
+            "SERVICE__CATS__METADATA": "seldon-model=resnet, x-team=vision",
+        }
+    )
+
+    assert settings.vault is None
+    assert settings.services["cats"].call_metadata == (("seldon-model", "resnet"), ("x-team", "vision"))
