@@ -20,6 +20,7 @@ from devstack.sockets import PortUnavailable, bind
 from devstack.state import SERVICE, State, place_services
 from devstack.supervisor import Program, StackFailed, Supervisor
 from shared.control_plane.types import API_VERSION, Account
+from shared.settings import prefix
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = ROOT / "local.settings.json"
@@ -48,7 +49,10 @@ _TIMEOUT = 30
 
 PORTS = 5
 HOST, IDENTITY, VAULT, FPGA = "Functions host", "identity endpoint", "Key Vault", "FPGA service"
-CONTROL = "control plane"
+CONTROL, TRITON = "control plane", "Triton"
+
+# The services of the gateway that `up --triton` adds, and their models.
+TRITON_SERVICES = {"triton": "files", "triton-uint8": "nhwc-uint8"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Options:
     latency_ms: float = LATENCY_MS
     enable_auth: bool = False
     quiet: bool = False
+    triton: bool = False
 
     @property
     def logs(self) -> Path:
@@ -106,6 +111,7 @@ class Addresses:
     fpga: str
     control: str
     host: str = ""
+    triton: str = ""
 
 
 def check_ports(ports: Ports, *, without_host: bool = False) -> None:
@@ -139,7 +145,11 @@ async def start_services(supervisor: Supervisor, state: State, options: Options)
     identity, vault, control = await supervisor.start(
         _identity(state, options), _vault(state, options), _control(state, options, values)
     )
-    return Addresses(identity, vault, await _find_fpga(control, state, values), control)
+    addresses = Addresses(identity, vault, await _find_fpga(control, state, values), control)
+    if not options.triton:
+        return addresses
+    (triton,) = await supervisor.start(Program(TRITON, "devstack.triton", [], options.logs / "triton.log"))
+    return replace(addresses, triton=triton)
 
 
 async def _find_fpga(control: str, state: State, values: Mapping[str, str]) -> str:
@@ -225,7 +235,19 @@ def _places(addresses: Addresses, ca: Path) -> Mapping[str, str]:
         "CONTROL_PLANE_ARM_ENDPOINT": f"https://localhost:{urlsplit(addresses.control).port}",
         "CONTROL_PLANE_CA_FILE": str(ca),
         **dict.fromkeys(services, fpga_port),
+        **(_triton_settings(addresses.triton, values) if addresses.triton else {}),
     }
+
+
+def _triton_settings(address: str, values: Mapping[str, str]) -> Mapping[str, str]:
+    """The settings of the services before Triton, which has neither TLS nor keys here."""
+    host, _, port = address.rpartition(":")
+    found = {"SERVICES": ", ".join([values.get("SERVICES", ""), *TRITON_SERVICES])}
+    for name, model in TRITON_SERVICES.items():
+        own = {"PROTOCOL": "open-inference", "ADDRESS": host, "PORT": port, "MODEL": model}
+        own["TLS"] = "insecure-no-key-is-sent"
+        found |= {f"{prefix(name)}{key}": value for key, value in own.items()}
+    return found
 
 
 def overrides(addresses: Addresses, ca: Path) -> Mapping[str, str]:

@@ -79,6 +79,7 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         latency_ms=stack.LATENCY_MS if options.latency_ms is None else options.latency_ms,
         enable_auth=options.enable_auth,
         quiet=options.once,
+        triton=options.triton,
     )
     announcement.withdraw(options.folder)
     stack.check_ports(start.ports, without_host=options.services_only)
@@ -107,6 +108,7 @@ def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = N
         "Score": f"{addresses.host}/api/score" if addresses.host else "",
         "Health": f"{addresses.host}/api/health/ready" if addresses.host else "",
         "FPGA service (gRPC, TLS)": addresses.fpga,
+        "Triton (gRPC)": addresses.triton,
         "Control plane": addresses.control,
         "Key Vault": addresses.vault,
         "Managed identity": addresses.identity,
@@ -139,6 +141,7 @@ def add_options(up: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = up.add_argument
     add("--services-only", action="store_true", help="leave out the Functions host, for `func start`")
+    add("--triton", action="store_true", help="start a real Triton too, with two services before it: Linux x86-64")
     add("--once", action="store_true", help="score the sample and stop")
     count = whole_number(1, 64)
     add("--workers", type=count, default=1, metavar="N", help="worker processes (default: %(default)s)")

@@ -154,7 +154,7 @@ def calls(*names: str) -> Mapping[str, set[str]]:
 
 
 def test_trust_comes_from_few_places() -> None:
-    """A connection with a key is verified with roots: of pins, a named store, or a certificate with its own key.
+    """A connection with a key is verified with roots: pins, a named store, or a certificate whose key is at hand.
 
     What a handshake presents is no root: it holds no certificate.
     """
