@@ -10,6 +10,7 @@ from shared.errors import Misconfigured
 from shared.scoring.types import Label, Ranking
 from shared.settings import APP_ROOT
 
+_WITH_BACKGROUND = "imagenet-background"
 _BUILT_IN = Path(__file__).parent / "label_lists"
 
 # Up to this count the maxima of a thousand scores are found faster one by one than by sorting.
@@ -18,13 +19,16 @@ _FEW = 10
 
 @functools.cache
 def load(source: str) -> tuple[str, ...]:
-    """The names in index order: of a built-in list (``imagenet``), or of a file in the app.
+    """The names in index order: of a built-in list, or of a file in the app.
 
+    ``imagenet`` is built in, and ``imagenet-background``, TensorFlow's, whose class 0 is the background.
     A file is UTF-8 with one name a line; a relative path starts at the app's folder.
 
     Raises:
         Misconfigured: there is no such list or file.
     """
+    if source == _WITH_BACKGROUND:
+        return ("background", *load("imagenet"))
     built_in = _BUILT_IN / f"{source}.txt"
     path = built_in if "/" not in source and built_in.is_file() else APP_ROOT / source
     try:

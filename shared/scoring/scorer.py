@@ -1,12 +1,13 @@
 """Scores images with one service: prepare, predict, rank.
 
-Each image is a call of its own: the service scores one at a time anyway, so the first is scored while the next is still
-being decoded, no message grows with the number of files, and replicas share the work.
+Each image is a call of its own where the service scores one at a time anyway: so the first is scored while the next is
+still being decoded, no message grows with the number of files, and replicas share the work. Where the model takes
+several at once, they share calls.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,22 +27,27 @@ from shared.scoring.types import Prediction, Ranking, Upload
 from shared.settings import Limits, Metadata, OutputForm
 from shared.telemetry import DECODE, RequestContext
 from shared.upstream.codecs import Codec, ModelInterface, Output, RequestTemplate, Selector
+from shared.upstream.codecs.outputs import classified
 from shared.upstream.service import Upstream
 
 _DEFAULT = Selector()
+
+# The encoded length of an image in a request, and more.
+_ELEMENT_BYTES = 16
 
 
 @dataclass(frozen=True)
 class _Job[T]:
     """What is done for each image of a request: how its request is made, and what becomes of the response.
 
-    ``requests`` are of ``codec``, for what ``selector`` chooses.
+    ``requests`` are of ``codec``, for what ``selector`` chooses; ``row`` is :attr:`read` for one row of an output.
     """
 
     codec: Codec
     selector: Selector
     requests: RequestTemplate
     read: Callable[[Codec, Upload, bytes], T]
+    row: Callable[[Upload, Output], T]
 
     @property
     def model(self) -> ModelInterface:
@@ -69,7 +75,7 @@ class Scorer:
             DeadlineExceeded: the request's deadline passed.
             GatewayError: the first image's fault, with the members ``file`` and ``index``; or the service's.
         """
-        return await self._each(uploads, await self._job(Selector(), self._predictions(ranking), context), context)
+        return await self._each(uploads, await self._predictions(ranking, context), context)
 
     async def score_partially(
         self, uploads: Sequence[Upload], ranking: Ranking, context: RequestContext
@@ -80,7 +86,7 @@ class Scorer:
             GatewayError: none could be scored, for a reason that is not in the images; or too many were sent.
         """
         check_count(len(uploads), self._limits)
-        job = await self._job(Selector(), self._predictions(ranking), context)
+        job = await self._predictions(ranking, context)
         with self._upstream.admission.permit(len(uploads), context):
             tasks = [
                 asyncio.ensure_future(self._one(upload, job, context.for_image(len(uploads)))) for upload in uploads
@@ -107,16 +113,18 @@ class Scorer:
         def output(codec: Codec, _: Upload, response: bytes) -> Output:
             return codec.output(response, 1)
 
-        return await self._each(uploads, await self._job(selector, output, context), context)
+        def row(_: Upload, output: Output) -> Output:
+            return output
 
-    async def _job[T](
-        self, selector: Selector, read: Callable[[Codec, Upload, bytes], T], context: RequestContext
-    ) -> _Job[T]:
+        codec = await self._codec(context)
+        job = _Job(codec, selector, self._requests(codec, selector), output, row)
+        return await self._each(uploads, job, context)
+
+    async def _codec(self, context: RequestContext) -> Codec:
         try:
-            codec = await self._upstream.model_codec(context)
+            return await self._upstream.model_codec(context)
         except TimeoutError:
             raise context.deadline_exceeded() from None
-        return _Job(codec, selector, self._requests(codec, selector), read)
 
     def _requests(self, codec: Codec, selector: Selector) -> RequestTemplate:
         """The requests for a selector; the default ones are made once for a codec."""
@@ -126,11 +134,15 @@ class Scorer:
             self._default = codec, codec.requests(selector)
         return self._default[1]
 
-    def _predictions(self, ranking: Ranking) -> Callable[[Codec, Upload, bytes], Prediction]:
+    async def _predictions(self, ranking: Ranking, context: RequestContext) -> _Job[Prediction]:
         def prediction(codec: Codec, upload: Upload, response: bytes) -> Prediction:
             return self._prediction(upload.name, codec.classified(response), ranking)
 
-        return prediction
+        def row(upload: Upload, output: Output) -> Prediction:
+            return self._prediction(upload.name, classified(output), ranking)
+
+        codec = await self._codec(context)
+        return _Job(codec, _DEFAULT, self._requests(codec, _DEFAULT), prediction, row)
 
     async def _each[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
         check_count(len(uploads), self._limits)
@@ -140,7 +152,8 @@ class Scorer:
                 raise _named(fault, upload, index)
         with self._upstream.admission.permit(len(uploads), context):
             if len(uploads) > 1:
-                return await self._all(uploads, job, context)
+                together = self._batched if job.model.max_batch > 1 else self._all
+                return await together(uploads, job, context)
             try:
                 return [await self._one(uploads[0], job, context)]
             except GatewayError as error:
@@ -148,16 +161,49 @@ class Scorer:
                 raise
 
     async def _all[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
-        tasks = [asyncio.ensure_future(self._one(upload, job, context.for_image(len(uploads)))) for upload in uploads]
-        # The others must not go on after one failed, or after the client disconnected.
+        return await _gathered(uploads, lambda upload: self._one(upload, job, context.for_image(len(uploads))))
+
+    async def _batched[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
+        """As few calls as the model and its service accept."""
+        contents = await _gathered(
+            uploads, lambda upload: self._content(upload.data, job, context.for_image(len(uploads)))
+        )
+        room = job.requests.room(self._service.max_message_bytes)
+        groups = batches([len(content) for content in contents], job.model.max_batch, room)
+        tasks = [
+            asyncio.ensure_future(self._batch(uploads[part], contents[part], job, context.for_image(len(uploads))))
+            for part in groups
+        ]
         async with _cancelled_at_end(tasks):
             try:
-                return await asyncio.gather(*tasks)
-            except GatewayError as error:
-                for index, (task, upload) in enumerate(zip(tasks, uploads, strict=True)):
-                    if task.done() and not task.cancelled() and task.exception() is error:
-                        _named(error, upload, index)
-                raise
+                return [result for results in await asyncio.gather(*tasks) for result in results]
+            except TimeoutError:
+                raise context.deadline_exceeded() from None
+            except (ServiceRejected, ServiceAnswerInvalid):
+                pass
+        # The service does not say which image it rejects, and the model may have changed: each one by itself.
+        return await self._all(uploads, job, context)
+
+    async def _content(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
+        """What of a request is for one image."""
+        with context.timings.measure(DECODE):
+            room = job.requests.room(self._service.max_message_bytes)
+            if job.model.takes_files and (image := self._forwardable(data, room)):
+                return image
+            work = self._to_file(job, room) if job.model.takes_files else self._to_tensor(job)
+            return await self._decoder.run(work, data, bytes, self._executor, context)
+
+    async def _batch[T](
+        self, uploads: Sequence[Upload], contents: Sequence[bytes], job: _Job[T], context: RequestContext
+    ) -> list[T]:
+        model = job.model
+        if model.takes_files:
+            request = job.requests.encoded(contents)
+        else:
+            request = job.requests.numbers(model.datatype, model.shape(len(uploads)), b"".join(contents))
+        output = job.codec.output(await self._upstream.infer(request, context, len(uploads)), len(uploads))
+        rows = (Output(output.values[index : index + 1], output.version) for index in range(len(uploads)))
+        return [job.row(upload, row) for upload, row in zip(uploads, rows, strict=True)]
 
     def _fault(self, upload: Upload) -> GatewayError | None:
         """Why an image cannot be scored, as far as that is known without looking into it."""
@@ -197,23 +243,29 @@ class Scorer:
         return None if codec is None else replace(job, codec=codec, requests=self._requests(codec, job.selector))
 
     async def _request(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
-        if not job.model.takes_files:
-            return await self._tensor_request(data, job, context)
-        requests = job.requests
-        room, keep = requests.room(self._service.max_message_bytes), self._service.metadata is Metadata.KEEP
-        if image := images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep):
+        requests, model = job.requests, job.model
+        if not model.takes_files:
+
+            def request(tensor: Content) -> bytes:
+                return requests.numbers(model.datatype, model.shape(1), tensor)
+
+            return await self._decoder.run(self._to_tensor(job), data, request, self._executor, context)
+        room = requests.room(self._service.max_message_bytes)
+        if image := self._forwardable(data, room):
             return requests.encoded([image])
-        work = ToFile(job.model.preprocessing, self._limits.image_pixels, room)
+        work = self._to_file(job, room)
         return await self._decoder.run(work, data, lambda file: requests.encoded([file]), self._executor, context)
 
-    async def _tensor_request(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
+    def _forwardable(self, data: bytes, room: int) -> bytes | None:
+        keep = self._service.metadata is Metadata.KEEP
+        return images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep)
+
+    def _to_file(self, job: _Job[Any], room: int) -> ToFile:
+        return ToFile(job.model.preprocessing, self._limits.image_pixels, room)
+
+    def _to_tensor(self, job: _Job[Any]) -> ToTensor:
         model = job.model
-
-        def request(tensor: Content) -> bytes:
-            return job.requests.numbers(model.datatype, model.shape(1), tensor)
-
-        work = ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout)
-        return await self._decoder.run(work, data, request, self._executor, context)
+        return ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout)
 
     async def _check_image(self, data: bytes, job: _Job[Any], context: RequestContext) -> None:
         """Decode a forwarded image that the service rejected: it may be broken.
@@ -235,6 +287,34 @@ class Scorer:
         ranked = labels.rank(scores, self._names, ranking)
         everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
         return Prediction(file, ranked, everything, version)
+
+
+async def _gathered[T](uploads: Sequence[Upload], work: Callable[[Upload], Coroutine[Any, Any, T]]) -> list[T]:
+    """What the work gives for each image; a failure names the image that it is about."""
+    tasks = [asyncio.ensure_future(work(upload)) for upload in uploads]
+    # The others must not go on after one failed, or after the client disconnected.
+    async with _cancelled_at_end(tasks):
+        try:
+            return await asyncio.gather(*tasks)
+        except GatewayError as error:
+            for index, (task, upload) in enumerate(zip(tasks, uploads, strict=True)):
+                if task.done() and not task.cancelled() and task.exception() is error:
+                    _named(error, upload, index)
+            raise
+
+
+def batches(sizes: Sequence[int], most: int, room: int) -> list[slice]:
+    """How images of these sizes share calls: in their order, at most so many and so many bytes in each.
+
+    Each takes some bytes more than its own; one that does not fit beside others has a call of its own.
+    """
+    found, start, total = list[slice](), 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and (index - start >= most or total + size + _ELEMENT_BYTES > room):
+            found.append(slice(start, index))
+            start, total = index, 0
+        total += size + _ELEMENT_BYTES
+    return [*found, slice(start, len(sizes))]
 
 
 @contextlib.asynccontextmanager

@@ -318,7 +318,12 @@ class ServiceSettings:
     output_form: OutputForm = setting(
         "OUTPUT_FORM", choice(OutputForm), OutputForm.PROBABILITIES, "to `logits` a softmax is applied here"
     )
-    labels: str = setting("LABELS", TEXT, "imagenet", "`imagenet`, or a UTF-8 file in the app, one name a line")
+    labels: str = setting(
+        "LABELS",
+        TEXT,
+        "imagenet",
+        "`imagenet`, `imagenet-background` (1,001 classes), or a UTF-8 file in the app, one name a line",
+    )
     max_message_bytes: int = setting(
         "MAX_MESSAGE_BYTES",
         whole(65_536, 64 * 1024 * 1024),

@@ -1,6 +1,8 @@
 """The gateway before a real Triton with EfficientNet-Lite0: labels, discovery, errors, mutual TLS."""
 
+import base64
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,17 @@ async def test_channels_and_axes_are_in_their_places(monkeypatch: pytest.MonkeyP
     await gateway.forget()
     monkeypatch.setenv(f"SERVICE__{model.upper().replace('-', '_')}__CHANNEL_ORDER", "BGR")
     assert np.abs(right - await scores()).max() > 0.02
+
+
+@pytest.mark.usefixtures("services")
+async def test_eight_images_share_a_call() -> None:
+    file = photo("coffee").read_bytes()
+    form = {"images": [{"name": str(number), "b64": base64.b64encode(file).decode()} for number in range(10)]}
+
+    for model in ("nhwc-uint8", "one-at-a-time"):
+        response = await score(json.dumps(form).encode(), "application/json", service=model)
+        assert response.status == 200, response.body
+        assert [one["labels"][0]["label"] for one in response.json["predictions"]] == ["espresso"] * 10
 
 
 @pytest.mark.usefixtures("services")

@@ -87,3 +87,10 @@ def test_a_relative_path_of_labels_starts_at_the_app_s_folder(tmp_path: Path, mo
 def test_a_missing_labels_file_is_a_misconfiguration(path: str) -> None:
     with pytest.raises(Misconfigured, match="LABELS"):
         load(path)
+
+
+def test_tensorflow_s_classes_begin_with_the_background() -> None:
+    names = labels.load("imagenet-background")
+
+    assert len(names) == 1001
+    assert names[:2] == ("background", labels.load("imagenet")[0])

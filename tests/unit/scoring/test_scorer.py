@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.scoring.decoding.decoder import Decoder
 from shared.scoring.decoding.memory import Memory
-from shared.scoring.scorer import Scorer
+from shared.scoring.scorer import Scorer, batches
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
@@ -210,3 +210,72 @@ async def test_a_timeout_names_the_late_image_and_its_step(scorer: MakeScorer) -
 
     assert caught.value.detail == "The deadline passed while Key Vault was being read."
     assert caught.value.members == {"file": "late", "index": 1}
+
+
+class Batches:
+    """A model that takes several files: the score of each is its length; some files are rejected."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    async def __call__(self, request: bytes, _: RequestContext) -> bytes:
+        files = PredictRequest.FromString(request).inputs["images"].string_val
+        self.sizes.append(len(files))
+        if len(files) > 1 and any(b"reject" in file for file in files):
+            raise ServiceRejected("no", "INVALID_ARGUMENT")
+        if b"reject" in files[0]:
+            raise ServiceRejected("this one", "INVALID_ARGUMENT")
+        dims = [TensorShapeProto.Dim(size=size) for size in (len(files), 2)]
+        scores = [value for file in files for value in (len(file), 0)]
+        tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=TensorShapeProto(dim=dims), float_val=scores)
+        return PredictResponse(outputs={"output_alias": tensor}).SerializeToString()
+
+
+async def test_images_share_calls_where_the_model_takes_several(scorer: MakeScorer) -> None:
+    service = Batches()
+    files = [picture(size=8 * number) for number in range(1, 7)]
+
+    predictions = await scorer(service, max_batch=4).score(
+        [Upload(str(number), file) for number, file in enumerate(files)], Ranking(top=1), context()
+    )
+
+    assert sorted(service.sizes) == [2, 4]
+    assert [(one.file, one.labels[0].score) for one in predictions] == [
+        (str(number), len(file)) for number, file in enumerate(files)
+    ]
+
+
+async def test_a_damaged_image_in_a_batch_is_named(scorer: MakeScorer) -> None:
+    service = Batches()
+    uploads = [Upload("a", picture()), Upload("b", picture()[:100]), Upload("c", b"hello")]
+
+    with pytest.raises(UnsupportedImage) as caught:
+        await scorer(service, max_batch=4).score(uploads, Ranking(), context())
+
+    assert caught.value.members == {"file": "c", "index": 2}
+
+
+async def test_an_image_for_which_the_service_rejects_a_batch_is_found(scorer: MakeScorer) -> None:
+    service = Batches()
+    whole = picture(size=64)
+    pixels = whole.index(b"IDAT") + 8
+    damaged = whole[:pixels] + b"reject" + whole[pixels + 6 :]
+
+    with pytest.raises(DamagedImage) as caught:
+        await scorer(service, max_batch=4).score([Upload("a", picture()), Upload("b", damaged)], Ranking(), context())
+
+    assert caught.value.members == {"file": "b", "index": 1}
+    assert service.sizes[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "room", "expected"),
+    [
+        ([1, 1, 1], 8, 1000, [3]),
+        ([1] * 9, 4, 1000, [4, 4, 1]),
+        ([500, 500, 100], 8, 1000, [1, 2]),
+        ([2000, 10], 8, 1000, [1, 1]),
+    ],
+)
+def test_how_images_share_calls(sizes: list[int], most: int, room: int, expected: list[int]) -> None:
+    assert [part.stop - part.start for part in batches(sizes, most, room)] == expected
