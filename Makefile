@@ -10,7 +10,7 @@ AUDIT := .bench/audit
 MUTATE := .bench/mutate
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit mutate clean
+.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit mutate clean dist
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ reference: $(READY)  ## Generate docs/reference/ again, the pages of the setting
 lock: $(READY)  ## Generate requirements.lock again, after a change of requirements.txt or constraints.txt
 	@$(BIN)/python -m tools.lock
 
+dist: $(READY)  ## Make the package for Azure Functions, .dist/scoring-gateway.zip
+	@$(BIN)/python -m tools.dist
+
 audit: $(READY) $(AUDIT)/.ready  ## Look for known vulnerabilities of the locked packages
 	@$(BIN)/python -m tools.audit $(AUDIT)/bin/pip-audit
 
@@ -58,7 +61,7 @@ mutate: $(READY) $(MUTATE)/.ready  ## Change the core modules in small ways, and
 	@$(BIN)/python -m tools.mutate $(MUTATE)/bin/python $(ARGS)
 
 clean:  ## Remove the virtual environment and the local stack's state
-	rm -rf $(VENV) .devstack .bench
+	rm -rf $(VENV) .devstack .bench .dist
 
 # The stamp is written last, so an interrupted set-up starts again.
 $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constraints.txt

@@ -28,6 +28,11 @@ _HEAD = """\
 type Package = tuple[str, str]
 
 
+def platforms(machine: str) -> list[str]:
+    """The tags of the platforms whose wheels run on Azure's Linux, for pip."""
+    return [f"{library}_{machine}" for library in _LIBRARIES]
+
+
 def main() -> None:
     """Write the file."""
     hashes: dict[Package, set[str]] = defaultdict(set)
@@ -39,12 +44,12 @@ def main() -> None:
 
 def _resolved(machine: str) -> Iterator[tuple[Package, str]]:
     """The wheels that pip would install on such a machine: name and version, and the SHA-256."""
-    platforms = [option for library in _LIBRARIES for option in ("--platform", f"{library}_{machine}")]
+    options = [option for platform in platforms(machine) for option in ("--platform", platform)]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         _pip(
             *("install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report), "--target", folder),
-            *("--only-binary", ":all:", "--python-version", "3.13", "--implementation", "cp", *platforms),
+            *("--only-binary", ":all:", "--python-version", "3.13", "--implementation", "cp", *options),
             *("-r", str(ROOT / "requirements.txt"), "-c", str(ROOT / "constraints.txt")),
         )
         for item in json.loads(report.read_bytes())["install"]:

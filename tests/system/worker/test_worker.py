@@ -6,6 +6,7 @@ The Functions host of the local stack calls the library without protocol message
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from grpc_tools import protoc
 from devstack.photos import photo
 from tests.conftest import ROOT
 from tests.support.devstack.stack_process import StackProcess
+from tools import dist, lock
 
 HERE = Path(__file__).parent
 
@@ -32,17 +34,28 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def invoke(settings: Mapping[str, str], messages: Path, requests: Sequence[dict[str, Any]]) -> list[Any]:
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the app as it is deployed: the unpacked package, read-only."""
+    folder = tmp_path_factory.mktemp("wwwroot")
+    dist.build(ROOT, lock.LOCK, folder / "app.zip")
+    shutil.unpack_archive(folder / "app.zip", folder / "app")
+    return folder / "app"
+
+
+def invoke(
+    settings: Mapping[str, str], messages: Path, requests: Sequence[dict[str, Any]], app: Path = ROOT
+) -> list[Any]:
     """The indexed functions, and the response to each request."""
     lines = "".join(json.dumps(request) + "\n" for request in requests)
     ended = subprocess.run(
-        [sys.executable, HERE / "worker_host.py", ROOT, messages],
+        [sys.executable, HERE / "worker_host.py", app, messages],
         input=lines,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        cwd=ROOT,
+        cwd=messages,
         env={**os.environ, **settings},
     )
     assert ended.returncode == 0, ended.stderr
@@ -82,6 +95,33 @@ def test_the_worker_indexes_and_invokes_the_app(stack: StackProcess, messages: P
         assert (label["label"], label["score"]) == ("espresso", pytest.approx(0.95, abs=0.02))
     assert (empty["status"], empty["headers"]["content-type"]) == ("400", "application/problem+json")
     assert json.loads(ready["body"])["status"] == "ready"
+
+
+def test_the_package_scores_with_its_own_dependencies(stack: StackProcess, messages: Path, deployed: Path) -> None:
+    site = deployed / dist.SITE_PACKAGES
+    settings = {
+        **stack.settings,
+        "KEY_VAULT_CA_FILE": str(ROOT / stack.settings["KEY_VAULT_CA_FILE"]),
+        "CONTROL_PLANE_CA_FILE": str(ROOT / stack.settings["CONTROL_PLANE_CA_FILE"]),
+        "PYTHONPATH": str(site),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    score: dict[str, Any] = {
+        "id": "first",
+        "function": "score",
+        "binding": "req",
+        "headers": {"content-type": "image/png"},
+        "query": {"top": "1"},
+        "body": base64.b64encode(photo("coffee").read_bytes()).decode(),
+    }
+
+    functions, first = invoke(settings, messages, [score], deployed)
+
+    assert {"score", "tf_serving_v1", "ready", "rotate", "vault_event", "warm_up"} <= set(functions)
+    assert first["status"] == "200", first
+    assert json.loads(first["body"])["predictions"][0]["labels"][0]["label"] == "espresso"
+    for name in ("grpc", "google/protobuf", "numpy", "PIL", "cryptography"):
+        assert (site / name / "__init__.py").is_file(), name
 
 
 def test_invalid_settings_are_reported_in_every_response(messages: Path) -> None:
