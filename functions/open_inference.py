@@ -11,6 +11,7 @@ import re
 
 import azure.functions as func
 
+from functions.http.access import SCORING
 from functions.http.bodies import body_of
 from functions.http.requests import request_context
 from functions.http.responses import json_response
@@ -50,7 +51,7 @@ async def open_inference_ready(req: func.HttpRequest, context: func.Context) -> 
     return await respond(req, context, _all_ready, name="open-inference", anonymous=True)
 
 
-@blueprint.route("v2/{*path}", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("v2/{*path}", methods=METHODS, auth_level=SCORING)
 async def open_inference_v2(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Everything else that the protocol offers under /v2."""
     return await respond(req, context, lambda: _dispatch(req, context), name="open-inference")

@@ -5,6 +5,7 @@ GET /api/services lists the services.
 
 import azure.functions as func
 
+from functions.http.access import SCORING
 from functions.http.problems import problem, respond
 from functions.http.requests import flag, invalid, ranking, request_context
 from functions.http.responses import json_response
@@ -20,32 +21,32 @@ _QUERY = frozenset({"top", "threshold", "partial", "service", "code"})
 _IGNORED = "Ignored-Parameters"
 
 
-@blueprint.route("api/score", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("api/score", methods=["POST"], auth_level=SCORING)
 async def score(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Score images with the default service, or the one that the query names."""
     return await respond(req, context, lambda: _score(req, context, None), name="score")
 
 
 # Each address accepts every form of upload; these two are for generated clients, where an operation has one form.
-@blueprint.route("api/score/json", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("api/score/json", methods=["POST"], auth_level=SCORING)
 async def score_json(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Score images in JSON."""
     return await respond(req, context, lambda: _score(req, context, None), name="score")
 
 
-@blueprint.route("api/score/image", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("api/score/image", methods=["POST"], auth_level=SCORING)
 async def score_image(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Score one image, whose bytes are the body."""
     return await respond(req, context, lambda: _score(req, context, None), name="score")
 
 
-@blueprint.route("api/services/{service}/score", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("api/services/{service}/score", methods=["POST"], auth_level=SCORING)
 async def score_with_service(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Score images with the service that the address names."""
     return await respond(req, context, lambda: _score(req, context, req.route_params["service"]), name="score")
 
 
-@blueprint.route("api/services", methods=["GET", "HEAD"], auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("api/services", methods=["GET", "HEAD"], auth_level=SCORING)
 async def services(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The services: what each accepts, and whether it is ready."""
     return await respond(req, context, _services, name="services")

@@ -11,6 +11,7 @@ import re
 
 import azure.functions as func
 
+from functions.http.access import SCORING
 from functions.http.bodies import body_of
 from functions.http.requests import request_context
 from functions.protocols.endpoint import (
@@ -35,7 +36,7 @@ _CALL = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNOREC
 _QUESTION = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
 
-@blueprint.route("v1/{*path}", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
+@blueprint.route("v1/{*path}", methods=METHODS, auth_level=SCORING)
 async def tf_serving_v1(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Everything that TensorFlow Serving offers under /v1."""
     return await respond(req, context, lambda: _dispatch(req, context), name="tensorflow-serving")

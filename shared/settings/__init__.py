@@ -1,5 +1,6 @@
 """The app settings: read from the environment, checked as a whole, each fault named."""
 
+from shared.settings.access import Access, Authenticator, AuthLevel, auth_level
 from shared.settings.reader import APP_ROOT
 from shared.settings.schema import (
     Auth,
@@ -26,7 +27,10 @@ from shared.settings.schema import (
 
 __all__ = [
     "APP_ROOT",
+    "Access",
     "Auth",
+    "AuthLevel",
+    "Authenticator",
     "ChannelOrder",
     "Datatype",
     "General",
@@ -44,6 +48,7 @@ __all__ = [
     "Tls",
     "Trust",
     "VaultSettings",
+    "auth_level",
     "load",
     "prefix",
 ]

@@ -111,6 +111,10 @@ class Reader:
         self.known.add(name)
         return self._environ.get(name, "").strip() or default
 
+    def system(self, name: str) -> str:
+        """A variable that the platform sets, and no setting of the gateway."""
+        return self._environ.get(name, "").strip()
+
     def check_unknown(self) -> None:
         """Find misspelled settings: a service's that nothing reads, and names that resemble an unset setting's."""
         for name in sorted(self._environ):

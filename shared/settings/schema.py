@@ -13,6 +13,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from shared.errors import Misconfigured
+from shared.settings.access import read_access
 from shared.settings.reader import (
     FILE,
     FLAG,
@@ -543,6 +544,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     """
     reader = Reader(environ)
     general = reader.read(General)
+    read_access(reader)
     names = [name for name in re.split(r"[,\s]+", general.services) if name]
     _check_names(names, reader)
     services = {name: _service(name, reader) for name in names}

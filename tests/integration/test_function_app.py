@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
@@ -46,3 +47,30 @@ def test_rare_decoders_are_not_imported_for_a_jpeg() -> None:
     )
 
     assert ended.stdout.split() == []
+
+
+# Those that anybody may call, those for operators, and those that score.
+OPEN = {"live", "ready", "web_page", "web_static", "openapi_document", "openapi_page"}
+OPEN |= {"open_inference_live", "open_inference_ready"}
+ADMIN = {"rotation_status", "rotation_run"}
+SCORING = {"score", "score_json", "score_image", "score_with_service", "services", "tf_serving_v1", "open_inference_v2"}
+SIGN_IN = {"AUTH_LEVEL": "anonymous", "WEBSITE_AUTH_ENABLED": "True"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "level"), [({}, "FUNCTION"), (SIGN_IN, "ANONYMOUS"), ({"AUTH_LEVEL": "anonymous"}, "FUNCTION")]
+)
+def test_the_level_of_the_routes_that_score_is_a_setting(environment: dict[str, str], level: str) -> None:
+    program = (
+        "import function_app, json\n"
+        "levels = {f.get_function_name(): f.get_trigger().auth_level.value for f in function_app.app.get_functions()"
+        " if f.is_http_function()}\n"
+        "print(json.dumps(levels))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+
+    levels = {name.lower(): value.upper() for name, value in json.loads(ended.stdout).items()}
+    expected = dict.fromkeys(SCORING, level) | dict.fromkeys(OPEN, "ANONYMOUS") | dict.fromkeys(ADMIN, "ADMIN")
+    assert levels == expected | {"service_health": "FUNCTION"}

@@ -1,6 +1,7 @@
 """The page of all settings, from the schema that the gateway reads them by."""
 
 from shared.settings import (
+    Access,
     General,
     Limits,
     Preprocessing,
@@ -28,7 +29,7 @@ Two services must not have the same `CONTROL_PLANE_NAME`, `PINS_SECRET`, `CERTIF
 """
 
 _SECTIONS = (
-    ("The gateway", "", (General, VaultSettings, Limits)),
+    ("The gateway", "", (General, Access, VaultSettings, Limits)),
     ("A service", _SERVICE, (ServiceSettings, Preprocessing)),
     ("Rotation", _ROTATION, (RotationSettings,)),
 )
