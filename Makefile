@@ -10,10 +10,10 @@ AUDIT := .bench/audit
 MUTATE := .bench/mutate
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit mutate clean dist
+.PHONY: help run check test bench fuzz lint format protos openapi reference lock audit mutate clean dist infra-check
 
 help:  ## List these commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 run: $(READY)  ## Start everything on loopback, score a sample photograph, keep serving (Ctrl-C ends it)
 	@$(BIN)/python -m devstack up $(ARGS)
@@ -53,6 +53,9 @@ lock: $(READY)  ## Generate requirements.lock again, after a change of requireme
 
 dist: $(READY)  ## Make the package for Azure Functions, .dist/scoring-gateway.zip
 	@$(BIN)/python -m tools.dist
+
+infra-check: $(TESTS_READY)  ## Check infra/ and deploy/: Bicep, Helm chart, Dockerfile, and their settings
+	@$(BIN)/python -m tests tests/unit/infra tests/integration/infra
 
 audit: $(READY) $(AUDIT)/.ready  ## Look for known vulnerabilities of the locked packages
 	@$(BIN)/python -m tools.audit $(AUDIT)/bin/pip-audit

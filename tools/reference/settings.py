@@ -28,7 +28,7 @@ Two services must not have the same `CONTROL_PLANE_NAME`, `PINS_SECRET`, `CERTIF
 `CONTROL_PLANE_NAME` to one of them.
 """
 
-_SECTIONS = (
+SECTIONS = (
     ("The gateway", "", (General, Access, VaultSettings, Limits)),
     ("A service", _SERVICE, (ServiceSettings, Preprocessing)),
     ("Rotation", _ROTATION, (RotationSettings,)),
@@ -38,7 +38,7 @@ _SECTIONS = (
 def page() -> str:
     """The page's text."""
     parts = [GENERATED, _INTRODUCTION]
-    for title, introduction, schemas in _SECTIONS:
+    for title, introduction, schemas in SECTIONS:
         rows = [_row(one) for schema in schemas for one in settings_of(schema)]
         parts += [f"## {title}\n", introduction, table(("setting", "default", "allowed", "meaning"), rows)]
     return "\n".join(part for part in parts if part)
