@@ -93,6 +93,7 @@ async def _infer(
         interface.input_name,
         interface.output_name,
         max_rows=limits.images,
+        datatype=interface.datatype,
     )
     output = await service.model.predict(infer.tensor, selector, context)
     classes = service.model.best(output, infer.classes) if infer.classes else None
@@ -126,7 +127,11 @@ async def _metadata(name: str, service: Service, selector: Selector, context: Re
     if interface.takes_files:
         model_input = {"name": interface.input_name, "datatype": "BYTES", "shape": [-1]}
     else:
-        model_input = {"name": interface.input_name, "datatype": "FP32", "shape": [-1, *interface.pixel_shape]}
+        model_input = {
+            "name": interface.input_name,
+            "datatype": interface.datatype,
+            "shape": [-1, *interface.pixel_shape],
+        }
     return json_response(
         {
             "name": name,

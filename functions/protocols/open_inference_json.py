@@ -18,6 +18,7 @@ from functions.protocols.json_documents import Numbers, parse_object
 from functions.protocols.json_tensors import dense, from_base64, packed, type_name
 from shared.errors import InvalidTensor, TooManyImages
 from shared.quoting import printable
+from shared.settings import Datatype
 from shared.upstream.codecs import MAX_RANK, EncodedImages, FloatTensor, Output
 
 # How base64 of JPEG, PNG, GIF, WebP and HEIF starts.
@@ -28,6 +29,7 @@ _HEAD = 10_000
 HEADER_LENGTH = "inference-header-content-length"
 _LENGTH = struct.Struct("<I")
 _FLOAT_BYTES = 4
+_BYTES = {Datatype.FP32: 4, Datatype.FP16: 2, Datatype.UINT8: 1}
 _MAX_SIZE = 2**63
 
 
@@ -48,7 +50,14 @@ class InferResponse(NamedTuple):
     headers: Mapping[str, str]
 
 
-def parse_infer(body: bytes, header_length: str, input_name: str, output_name: str, max_rows: int) -> InferRequest:
+def parse_infer(
+    body: bytes,
+    header_length: str,
+    input_name: str,
+    output_name: str,
+    max_rows: int,
+    datatype: Datatype = Datatype.FP32,
+) -> InferRequest:
     """The tensor of an infer request.
 
     Args:
@@ -57,6 +66,7 @@ def parse_infer(body: bytes, header_length: str, input_name: str, output_name: s
         input_name: the only input there is.
         output_name: the only output there is.
         max_rows: the most images that a request may have.
+        datatype: the model's own; numbers of it are accepted beside those of FP32.
 
     Raises:
         InvalidTensor: the body has another form, or its values are not a tensor.
@@ -74,7 +84,9 @@ def parse_infer(body: bytes, header_length: str, input_name: str, output_name: s
     given = document.get("id")
     binary, classes = _requested_output(document, output_name)
     return InferRequest(
-        tensor=_tensor(_only_input(document, input_name), data, input_name, _content_type(document), max_rows),
+        tensor=_tensor(
+            _only_input(document, input_name), data, input_name, _content_type(document), max_rows, datatype
+        ),
         id=None if given is None else parse_name(given, "'id'"),
         binary=binary,
         classes=classes,
@@ -165,16 +177,20 @@ def _content_type(owner: Mapping[str, Any]) -> object:
 
 
 def _tensor(
-    one: Mapping[str, Any], data: memoryview, input_name: str, content_type: object, max_rows: int
+    one: Mapping[str, Any], data: memoryview, input_name: str, content_type: object, max_rows: int, own: Datatype
 ) -> EncodedImages | FloatTensor:
-    """``content_type`` is the request's, for an input without one of its own."""
+    """``content_type`` is the request's, for an input without one of its own; ``own`` the model's datatype."""
     shape, datatype, parameters = _shape(one, input_name), one.get("datatype"), _parameters(one)
-    if datatype not in ("BYTES", "FP32"):
+    if datatype not in ("BYTES", "FP32", own):
+        others = f", {own}" if own not in {Datatype.BYTES, Datatype.FP32} else ""
         raise InvalidTensor(
-            f"Input {input_name!r} has the datatype {_shown(datatype)}; BYTES (image files) or FP32 is expected."
+            f"Input {input_name!r} has the datatype {_shown(datatype)}; BYTES (files){others} or FP32 is expected."
         )
     content = _content(one, parameters, data, input_name)
-    if datatype == "FP32":
+    if datatype != "BYTES" and datatype == own and isinstance(content, memoryview):
+        _check_length(len(content), math.prod(shape) * _BYTES[own], shape, input_name, own)
+        return FloatTensor(shape, content, own)
+    if datatype != "BYTES":
         numbers = content if isinstance(content, memoryview) else _listed_numbers(content, shape, input_name)
         _check_length(len(numbers), math.prod(shape) * _FLOAT_BYTES, shape, input_name)
         return FloatTensor(shape, numbers)
@@ -278,10 +294,12 @@ def _size(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < _MAX_SIZE else None
 
 
-def _check_length(found: int, expected: int, shape: Sequence[int], input_name: str) -> None:
+def _check_length(
+    found: int, expected: int, shape: Sequence[int], input_name: str, datatype: Datatype = Datatype.FP32
+) -> None:
     if found != expected:
         raise InvalidTensor(
-            f"Input {input_name!r} of FP32 and the shape {list(shape)} needs {expected} bytes; there are {found}."
+            f"Input {input_name!r} of {datatype} and the shape {list(shape)} needs {expected} bytes; there are {found}."
         )
 
 

@@ -86,7 +86,7 @@ class Model:
             _attribute(error, selector, numbers=isinstance(tensor, FloatTensor))
         except ServiceAnswerNotFinite as error:
             # Only now: all the numbers of an input that the service can use need not be looked at.
-            if isinstance(tensor, FloatTensor) and not np.isfinite(np.frombuffer(tensor.content, "<f4")).all():
+            if _is_not_finite(tensor):
                 name = (await self.interface(context)).input_name
                 raise InvalidTensor(f"Input {name!r} contains NaN or infinity, and so does the output.") from error
             raise
@@ -158,7 +158,9 @@ class Model:
         self._check_shape(tensor.shape, model)
         datatype = Datatype.FP32 if model.takes_files else model.datatype
         rows, shape = tensor.shape[0], tensor.shape[1:]
-        content = _as_datatype(memoryview(tensor.content), datatype, model.input_name)
+        content = memoryview(tensor.content)
+        if tensor.datatype is not datatype:
+            content = _as_datatype(content, datatype, model.input_name)
         size = len(content) // rows
         together = self._rows_in_a_message(requests, datatype, shape, size)
         if self._upstream.discovery is not None:
@@ -240,6 +242,12 @@ def _as_datatype(content: memoryview, datatype: Datatype, name: str) -> memoryvi
     if not np.array_equal(bytes_, values):
         raise InvalidTensor(f"Input {name!r} has values other than whole numbers from 0 to 255, which UINT8 can hold.")
     return bytes_.data.cast("B")
+
+
+def _is_not_finite(tensor: EncodedImages | FloatTensor) -> bool:
+    if isinstance(tensor, EncodedImages) or tensor.datatype is not Datatype.FP32:
+        return False
+    return not np.isfinite(np.frombuffer(tensor.content, "<f4")).all()
 
 
 def _joined(outputs: Sequence[Output]) -> Output:

@@ -38,10 +38,14 @@ class EncodedImages(NamedTuple):
 
 
 class FloatTensor(NamedTuple):
-    """A tensor of float32 values; ``content`` has them little-endian, row by row, and fits the shape."""
+    """A tensor of numbers; ``content`` has them little-endian, row by row, and fits the shape.
+
+    They are float32, or of the model's own datatype.
+    """
 
     shape: tuple[int, ...]
     content: bytes | memoryview
+    datatype: Datatype = Datatype.FP32
 
 
 class Output(NamedTuple):

@@ -18,6 +18,7 @@ from devstack.triton import MODELS
 from shared import gateway
 from tests.support.app import Response, clear_settings, score
 from tests.support.devstack.processes import ServerProcess
+from tests.support.protocol_client import ProtocolClient
 
 PHOTOS = {"coffee": "espresso", "rocket": "missile"}
 
@@ -130,6 +131,29 @@ async def test_eight_images_share_a_call() -> None:
         response = await score(json.dumps(form).encode(), "application/json", service=model)
         assert response.status == 200, response.body
         assert [one["labels"][0]["label"] for one in response.json["predictions"]] == ["espresso"] * 10
+
+
+@pytest.mark.parametrize("form", ["binary", "json", "json-fp32"])
+@pytest.mark.usefixtures("services")
+async def test_pixels_of_the_model_s_own_datatype_are_passed_on(form: str, triton: ServerProcess) -> None:
+    pixels = np.asarray(Image.open(photo("coffee")).convert("RGB").resize((224, 224)))[np.newaxis]
+    client = ProtocolClient(triton)  # type: ignore[arg-type] # which only its user looks at
+    tensor: dict[str, Any] = {"name": "image", "datatype": "UINT8", "shape": list(pixels.shape)}
+    headers, rest = {}, b""
+    if form == "binary":
+        tensor["parameters"], rest = {"binary_data_size": pixels.nbytes}, pixels.tobytes()
+    else:
+        tensor |= {"data": pixels.tolist(), "datatype": "FP32" if form == "json-fp32" else "UINT8"}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    if rest:
+        headers = {"Inference_Header_Content_Length": str(len(head))}
+
+    response = await client.post("/v2/models/nhwc-uint8/infer", head + rest, **headers)
+
+    assert response.status == 200, response.body
+    assert int(np.argmax(response.json["outputs"][0]["data"])) == 967
+    metadata = (await client.get("/v2/models/nhwc-uint8")).json
+    assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 224, 224, 3]}]
 
 
 @pytest.mark.usefixtures("services")

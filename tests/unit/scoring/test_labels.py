@@ -90,7 +90,7 @@ def test_a_missing_labels_file_is_a_misconfiguration(path: str) -> None:
 
 
 def test_tensorflow_s_classes_begin_with_the_background() -> None:
-    names = labels.load("imagenet-background")
+    names = load("imagenet-background")
 
     assert len(names) == 1001
-    assert names[:2] == ("background", labels.load("imagenet")[0])
+    assert names[:2] == ("background", load("imagenet")[0])
