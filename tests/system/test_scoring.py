@@ -30,7 +30,7 @@ def check(label: dict[str, Any], name: str) -> None:
     assert label["score"] == pytest.approx(score, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("service", ["imagenet", "imagenet-tensor"])
+@pytest.mark.parametrize("service", ["imagenet", "imagenet-tensor", "imagenet-open"])
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_photograph_in_a_raw_body(client: httpx.Client, name: str, service: str) -> None:
     kind = KNOWN[name][0]
@@ -112,7 +112,7 @@ def test_the_gateway_is_alive_and_ready(client: httpx.Client) -> None:
     state = {"status": "ready"}
     assert (ready.status_code, ready.json()) == (
         200,
-        {**state, "services": {"imagenet": state, "imagenet-tensor": state}},
+        {**state, "services": {"imagenet": state, "imagenet-open": state, "imagenet-tensor": state}},
     )
 
 

@@ -50,8 +50,8 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
     },
     "damaged-image": {"detail": "The image data could not be decoded completely.", "file": "body", "index": 0},
     "unknown-service": {
-        "detail": "The gateway has no service 'dogs'; its services are: imagenet, imagenet-tensor.",
-        "services": ["imagenet", "imagenet-tensor"],
+        "detail": "The gateway has no service 'dogs'; its services are: imagenet, imagenet-open, imagenet-tensor.",
+        "services": ["imagenet", "imagenet-open", "imagenet-tensor"],
     },
     "unknown-version": {"detail": "The service responded with NOT_FOUND: model 'imagenet' has no version 9; it has 1"},
     "method-not-offered": {"detail": "The inference service does not report the status of models."},

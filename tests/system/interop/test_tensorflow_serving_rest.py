@@ -24,7 +24,7 @@ def best(rows: Any) -> list[int]:
     return [int(index) for index in values.argmax(axis=1)]
 
 
-@pytest.mark.parametrize("model", ["imagenet", "imagenet-tensor"])
+@pytest.mark.parametrize("model", ["imagenet", "imagenet-tensor", "imagenet-open"])
 def test_images_in_row_and_column_format(client: httpx.Client, model: str) -> None:
     path, images = f"/v1/models/{model}:predict", [b64("coffee"), b64("rocket")]
 

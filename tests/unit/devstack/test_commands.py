@@ -72,6 +72,7 @@ def test_the_default_ports_are_those_of_the_settings_file(monkeypatch: pytest.Mo
         "CONTROL_PLANE_CA_FILE": "/elsewhere/ca.pem",
         "SERVICE__IMAGENET__PORT": "99",
         "SERVICE__IMAGENET_TENSOR__PORT": "99",
+        "SERVICE__IMAGENET_OPEN__PORT": "99",
     }
 
 
@@ -81,7 +82,7 @@ def test_the_gateway_can_use_the_settings_file(tmp_path: Path) -> None:
 
     read = settings.load({**stack.settings(), "KEY_VAULT_CA_FILE": str(ca), "CONTROL_PLANE_CA_FILE": str(ca)})
 
-    assert [service.control_plane_name for service in read.services.values()] == [SERVICE, ""]
+    assert [service.control_plane_name for service in read.services.values()] == [SERVICE, "", ""]
     assert read.services["imagenet"].certificate_secret == CERTIFICATE
     assert read.rotation
     account = stack.account(stack.settings())

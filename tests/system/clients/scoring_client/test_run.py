@@ -113,5 +113,5 @@ def test_an_unknown_service_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
 
     assert capsys.readouterr().err == (
         "scoring-client: There is no such service: The gateway has no service 'dogs'; "
-        "its services are: imagenet, imagenet-tensor. Select another with --service.\n"
+        "its services are: imagenet, imagenet-open, imagenet-tensor. Select another with --service.\n"
     )
