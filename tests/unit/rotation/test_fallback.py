@@ -24,7 +24,8 @@ SERVICE = ServiceSettings("cats", "127.0.0.1", certificate_secret="certificate",
 
 
 def issue(days: float) -> Issued:
-    return AUTHORITY.issue(["127.0.0.1"], valid_for=days * DAY)
+    # From the tests' own time on: they may run long after they were collected.
+    return AUTHORITY.issue(["127.0.0.1"], valid_for=days * DAY, not_before=dt.datetime.fromtimestamp(NOW - 300, dt.UTC))
 
 
 class FailedRotation:
