@@ -37,7 +37,7 @@ INVOCATION_PARTS: Mapping[Function, str] = {
 
 # The parts of a new instance's first request.
 FIRST_REQUEST_PARTS: Mapping[Function, str] = {
-    ("shared/settings/schema.py", "load"): "settings",
+    ("shared/settings/loader.py", "load"): "settings",
     ("shared/control_plane/identity.py", "Identity.get_token"): "identity token",
     ("shared/credentials/key_vault.py", "KeyVault.read"): "secret from Key Vault",
     ("shared/upstream/channel.py", "Channel._connect"): "TCP and TLS handshake",

@@ -1,28 +1,22 @@
 """The app settings: read from the environment, checked as a whole, each fault named."""
 
 from shared.settings.access import Access, Authenticator, AuthLevel, auth_level
+from shared.settings.loader import load, prefix
 from shared.settings.reader import APP_ROOT
-from shared.settings.schema import (
+from shared.settings.schema import General, IdentityKind, Limits, RotationSettings, Settings, VaultSettings
+from shared.settings.service import (
     Auth,
     ChannelOrder,
     Datatype,
-    General,
-    IdentityKind,
     InputForm,
     Layout,
-    Limits,
     Metadata,
     OutputForm,
     Preprocessing,
     Protocol,
-    RotationSettings,
     ServiceSettings,
-    Settings,
     Tls,
     Trust,
-    VaultSettings,
-    load,
-    prefix,
 )
 
 __all__ = [

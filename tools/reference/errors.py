@@ -36,7 +36,7 @@ Some responses come from the Functions host before a request reaches the gateway
 missing or wrong key, 404 for an address or a method that no function has, 413 for a body of more than 100 MB.
 """
 
-# The sections begin with these types, in the order of shared/errors.py.
+# The sections begin with these types, in the order of shared/errors/.
 _SECTIONS = {
     "empty-body": ("The request", "The client can correct these; sending the same request again does not help."),
     "misconfigured": ("The gateway", "The operator's: the settings, or a fault of the gateway itself."),
