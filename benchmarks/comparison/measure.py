@@ -14,7 +14,8 @@ from benchmarks.comparison.systems import DIRECT, GATEWAY, LOAD_CLIENT, SYSTEMS,
 from benchmarks.comparison.workloads import Workload
 from benchmarks.harness.machine import Processors, pinned
 from benchmarks.harness.slices import Schedule
-from benchmarks.harness.testbed import PRODUCTION, Testbed, run
+from benchmarks.harness.testbed import OPEN, PRODUCTION, Testbed, run
+from shared.settings import prefix
 
 CONCURRENCIES = (1, 16, 64)
 
@@ -56,9 +57,11 @@ def measure(quick: bool, latency_ms: float, systems: Sequence[str]) -> dict[str,
 async def _measure(testbed: Testbed, systems: Sequence[System], cases: Sequence[Case]) -> dict[str, Any]:
     has_latency = bool(testbed.options.latency_ms)
     addresses = await testbed.start_services()
+    # The fast service does not speak the other protocol.
+    other = {prefix(OPEN) + "PORT": addresses.fpga.rpartition(":")[2]}
     if not has_latency:
         addresses = replace(addresses, fpga=await testbed.start_fast_service())
-    settings = {**testbed.settings(addresses), **PRODUCTION}
+    settings = {**testbed.settings(addresses), **PRODUCTION, **other}
     backend = Backend(addresses.fpga, testbed.key, testbed.state.ca, testbed.options.folder, settings)
     runner = Runner(testbed.supervisor, backend)
     await runner.start(systems if has_latency else [*systems, LOAD_CLIENT])

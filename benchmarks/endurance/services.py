@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.endurance.requests import LIMITS
 from benchmarks.harness.launch import free_port
-from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, Testbed, service_settings, write_faults
+from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, OPEN, Testbed, service_settings, write_faults
 from devstack.authority import Authority
 from devstack.stack import Addresses
 from devstack.state import PEM, PINS
@@ -56,7 +56,7 @@ async def start(testbed: Testbed, addresses: Addresses, faults: Path) -> Mapping
         "no-tls": (no_tls, _HEALTHY),
         "nowhere": (f"127.0.0.1:{free_port()}", _HEALTHY),
     }
-    settings = {**LIMITS, "SERVICES": ",".join(["imagenet", "imagenet-tensor", *services])}
+    settings = {**LIMITS, "SERVICES": ",".join(["imagenet", "imagenet-tensor", OPEN, *services])}
     for name, (address, given) in services.items():
         settings |= service_settings(name, address, given)
     return settings

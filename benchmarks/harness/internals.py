@@ -29,7 +29,7 @@ INVOCATION_PARTS: Mapping[Function, str] = {
     ("shared/scoring/scorer.py", "Scorer.score"): "scorer: tasks, deadline",
     ("shared/scoring/images/forwarding.py", "forwardable"): "scorer: image's headers",
     ("shared/upstream/codecs/tensorflow.py", "PredictRequests.encoded"): "scorer: request",
-    ("shared/upstream/codecs/tensorflow.py", "TensorFlowCodec.scores"): "scorer: answer",
+    ("shared/upstream/codecs/tensorflow.py", "TensorFlowCodec.classified"): "scorer: answer",
     ("shared/scoring/labels.py", "rank"): "scorer: ranking",
     ("shared/upstream/client.py", "ServiceClient.call"): "client: credentials, lease",
     ("shared/upstream/channel.py", "Channel.call"): "Predict, with its metadata",

@@ -31,6 +31,9 @@ PRODUCTION = {
     "SERVICE__IMAGENET_TENSOR__MAX_CONCURRENCY": "1024",
 }
 
+# The local stack's service with the Open Inference Protocol.
+OPEN = "imagenet-open"
+
 # Settings of an additional service: the keys of the first one, and pins that cover every certificate of the authority.
 KEYS: Mapping[str, str] = {"PRIMARY_KEY_SECRET": PRIMARY_KEY, "SECONDARY_KEY_SECRET": SECONDARY_KEY}
 AUTHORITY_PINS: Mapping[str, str] = {"PINS_SECRET": "authority-pins"}

@@ -17,7 +17,7 @@ from benchmarks.harness.images import jpeg
 from benchmarks.harness.machine import CpuLoad, Footprint, Processors, pinned
 from benchmarks.harness.noise import ATTEMPTS, Measured, least_disturbed
 from benchmarks.harness.open_loop import Answer, Load, send, send_one
-from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, Testbed, run, service_settings, write_faults
+from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, OPEN, Testbed, run, service_settings, write_faults
 from benchmarks.overload import numbers
 from benchmarks.overload.numbers import IN_TIME, STEP, Phases
 from benchmarks.peers.forwarding import files_request
@@ -99,7 +99,7 @@ class Gateway(NamedTuple):
         settings = {
             **testbed.settings(addresses),
             **service_settings(HANGING, hanging, own),
-            "SERVICES": f"{FAST},imagenet-tensor,{HANGING}",
+            "SERVICES": f"{FAST},imagenet-tensor,{OPEN},{HANGING}",
             # No rotation run meanwhile; in local.settings.json they come every five seconds.
             "ROTATION_SCHEDULE": "0 0 4 1 1 *",
             "CREDENTIALS_REFRESH_SECONDS": "300",

@@ -14,6 +14,11 @@ def is_empty_401(status: int, content: bytes) -> bool:
     return (status, content) == (401, b"")
 
 
+def is_too_many_images(status: int, content: bytes) -> bool:
+    """Whether a valid request has more images than MAX_IMAGES, which the document cannot declare."""
+    return status == 413 and b":too-many-images" in content
+
+
 def is_method_rejection(path: str, status: int, content: bytes) -> bool:
     """Whether an unsupported method is rejected by the Functions host, instead of with 405.
 

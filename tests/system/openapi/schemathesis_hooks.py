@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.core.failures import ContentTypeServerError, Failure, ServerError
 from schemathesis.core.transport import Response
-from schemathesis.openapi.checks import MissingContentType, UnsupportedMethodResponse
+from schemathesis.openapi.checks import MissingContentType, RejectedPositiveData, UnsupportedMethodResponse
 from schemathesis.transport.serialization import Binary
 
 from functions.http.problems import PROBLEM_TYPE
@@ -165,6 +165,8 @@ def filter_failure(
         return not accepted_failures.is_requested_timeout(response.status_code, timeout)
     if isinstance(failure, MissingContentType):
         return not accepted_failures.is_empty_401(response.status_code, response.content)
+    if isinstance(failure, RejectedPositiveData):
+        return not accepted_failures.is_too_many_images(response.status_code, response.content)
     if isinstance(failure, UnsupportedMethodResponse):
         return not accepted_failures.is_method_rejection(case.path, response.status_code, response.content)
     return True

@@ -97,6 +97,12 @@ def test_only_an_empty_401_is_accepted_without_a_content_type() -> None:
     assert not accepted_failures.is_empty_401(403, b"")
 
 
+def test_only_too_many_images_are_an_accepted_rejection_of_a_valid_request() -> None:
+    assert accepted_failures.is_too_many_images(413, b'{"type":"urn:problem-type:scoring-gateway:too-many-images"}')
+    assert not accepted_failures.is_too_many_images(413, b'{"type":"urn:problem-type:scoring-gateway:body-too-large"}')
+    assert not accepted_failures.is_too_many_images(400, b'{"type":"urn:problem-type:scoring-gateway:too-many-images"}')
+
+
 @pytest.mark.parametrize(
     ("path", "status", "content", "is_accepted"),
     [
