@@ -20,7 +20,9 @@ def moves(before: list[str], after: list[str]) -> Counter[tuple[str, str]]:
     return Counter((one, two) for one, two in zip(before, after, strict=True) if one != two)
 
 
-@pytest.mark.parametrize("weights", [{"a": 90, "b": 10}, {"a": 1, "b": 1, "c": 2}, {"a": 999, "b": 1}, {"a": 1, "b": 0}])
+@pytest.mark.parametrize(
+    "weights", [{"a": 90, "b": 10}, {"a": 1, "b": 1, "c": 2}, {"a": 999, "b": 1}, {"a": 1, "b": 0}]
+)
 def test_each_member_gets_its_share_of_the_keys(weights: Mapping[str, float]) -> None:
     counts, total = Counter(chosen(**weights)), sum(weights.values())
 
