@@ -48,6 +48,8 @@ async def rollout(start: StartService, monkeypatch: pytest.MonkeyPatch) -> Async
     serve(blue.port, monkeypatch, blue="encoded", green="encoded")
     monkeypatch.setenv("SERVICE__GREEN__PORT", str(green.port))
     monkeypatch.setenv("SERVICE__GREEN__LABELS", "imagenet-background")
+    for name in ("BLUE", "GREEN"):
+        monkeypatch.setenv(f"SERVICE__{name}__MODEL", "imagenet")
     monkeypatch.setenv("SERVICES", "cats, blue, green")
     monkeypatch.setenv("SERVICE__CATS__TRAFFIC", "blue:50,green:50")
     yield Rollout(blue, green, ProtocolClient(blue))
@@ -79,8 +81,10 @@ async def test_every_endpoint_serves_a_split_and_names_the_member(rollout: Rollo
             await rollout.client.post("/v2/models/cats/infer", INFER, Traffic_Key=f"user-{number}"),
             await rollout.client.get("/v1/models/cats", Traffic_Key=f"user-{number}"),
             await rollout.client.get("/v2/models/cats", Traffic_Key=f"user-{number}"),
+            # By the model that all members have.
+            await rollout.client.post("/v2/models/imagenet/infer", INFER, Traffic_Key=f"user-{number}"),
         ]
-        assert [answer.status for answer in answers] == [200] * 6, [answer.body for answer in answers]
+        assert [answer.status for answer in answers] == [200] * 7, [answer.body for answer in answers]
         [name] = {member(answer) for answer in answers}
         assert answers[0].json["service"] == name
         best = answers[0].json["predictions"][0]["labels"][0]
@@ -93,7 +97,7 @@ async def test_every_endpoint_serves_a_split_and_names_the_member(rollout: Rollo
     listed = {one["name"]: one for one in (await get(scoring.services)).json["services"]}
     assert listed["cats"] == {
         "name": "cats",
-        "model": "",
+        "model": "imagenet",
         "default": True,
         "accepts": "encoded",
         "status": "ready",
