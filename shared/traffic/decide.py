@@ -55,7 +55,8 @@ class Member:
         """The part of its share that it gets, from 0 to 1."""
         if self.why:
             return 0.0
-        return min(1.0, FIRST_SHARE + (1 - FIRST_SHARE) * (now - self.back_at) / RAMP_SECONDS)
+        since = now - self.back_at
+        return 1.0 if since >= RAMP_SECONDS else FIRST_SHARE + (1 - FIRST_SHARE) * since / RAMP_SECONDS
 
     def checked(self, why: str, now: float) -> bool:
         """Note a check: why it is not ready, or nothing. Whether that changes its state."""

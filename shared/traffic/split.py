@@ -65,7 +65,9 @@ class Split:
             now = time.monotonic()
             self._check_again(now)
             by_share = decide.shares(self._members, now)
-            name = decide.choose(data, {one: by_share[one] for one in by_share if one not in passed})
+            for one in passed:
+                del by_share[one]
+            name = decide.choose(data, by_share)
             if not name:  # none is ready in time: the call names the cause
                 return decide.choose(data, self._weights)
             # One that is not ready is chosen only where all are.
