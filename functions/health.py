@@ -8,7 +8,7 @@ from azure.functions.warmup import WarmUpContext
 from functions.http.problems import anonymous_problem, anonymous_problem_response, problem, respond
 from functions.http.responses import json_response
 from shared.errors import GatewayError
-from shared.gateway import ServiceHealth, gateway
+from shared.gateway import ServiceHealth, SplitHealth, gateway
 from shared.telemetry import log
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
@@ -55,8 +55,8 @@ async def _service_health() -> func.HttpResponse:
     return _response(services, {name: _details(health) for name, health in services.items()})
 
 
-def _response(services: Mapping[str, ServiceHealth], bodies: Mapping[str, object]) -> func.HttpResponse:
-    all_ready = all(health.ready for health in services.values())
+def _response(services: Mapping[str, ServiceHealth | SplitHealth], bodies: Mapping[str, object]) -> func.HttpResponse:
+    all_ready = gateway().all_ready(services)
     body = {"status": _status(ready=all_ready), "services": bodies}
     return json_response(body, status=200 if all_ready else 503)
 
@@ -65,14 +65,16 @@ def _status(*, ready: bool) -> str:
     return "ready" if ready else "not-ready"
 
 
-def _summary(health: ServiceHealth) -> dict[str, object]:
+def _summary(health: ServiceHealth | SplitHealth) -> dict[str, object]:
     body: dict[str, object] = {"status": _status(ready=health.ready)}
     if health.problem is not None:
         body["problem"] = anonymous_problem(health.problem)
     return body
 
 
-def _details(health: ServiceHealth) -> dict[str, object]:
+def _details(health: ServiceHealth | SplitHealth) -> dict[str, object]:
+    if isinstance(health, SplitHealth):
+        return {"status": _status(ready=health.ready), "members": _members(health)}
     body: dict[str, object] = {
         "status": _status(ready=health.ready),
         "service": health.reported,
@@ -82,6 +84,19 @@ def _details(health: ServiceHealth) -> dict[str, object]:
     if health.problem is not None:
         body["problem"] = problem(health.problem)
     return body
+
+
+def _members(health: SplitHealth) -> dict[str, object]:
+    """Each member's weight, its share of the requests at the moment, and why that is not what the weights say."""
+    return {
+        name: {
+            "weight": one.weight,
+            "share": round(one.share, 4),
+            "state": one.state,
+            **({"why": one.why} if one.why else {}),
+        }
+        for name, one in health.shares.items()
+    }
 
 
 def _credentials(health: ServiceHealth) -> dict[str, object]:

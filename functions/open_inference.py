@@ -13,8 +13,8 @@ import azure.functions as func
 
 from functions.http.access import SCORING
 from functions.http.bodies import body_of
-from functions.http.requests import request_context
 from functions.http.responses import json_response
+from functions.http.routing import served
 from functions.protocols.endpoint import (
     METHODS,
     error_response,
@@ -67,14 +67,17 @@ async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.Htt
         return method_not_allowed(req, f"/v2/{path}", allowed)
     if match is None:
         return json_response({"name": NAME, "version": VERSION, "extensions": list(EXTENSIONS)})
-    service = gateway().model(match["model"])
-    context = request_context(req, invocation, service.settings.deadline_seconds)
+    name, verb = match["model"], match["verb"]
+    service = gateway().model(name)
     selector = Selector(None if match["version"] is None else parse_version(match["version"]))
-    if match["verb"] == "/infer":
-        return await _infer(req, match["model"], service, selector, context)
-    if match["verb"] == "/ready":
-        return await _ready(match["model"], service, selector, context)
-    return await _metadata(match["model"], service, selector, context)
+    if verb == "/infer":
+        return await served(req, invocation, service, lambda one, context: _infer(req, name, one, selector, context))
+    if verb == "/ready" and selector.version is None:
+        return _readiness(name, ready=(await gateway().health_of(service)).ready)
+    answer = _version_ready if verb == "/ready" else _metadata
+    return await served(
+        req, invocation, service, lambda one, context: answer(name, one, selector, context), question=True
+    )
 
 
 async def _infer(
@@ -106,16 +109,16 @@ async def _live() -> func.HttpResponse:
 
 
 async def _all_ready() -> func.HttpResponse:
-    ready = all(health.ready for health in (await gateway().readiness()).values())
+    ready = gateway().all_ready(await gateway().readiness())
     return json_response({"ready": ready}, status=200 if ready else 503)
 
 
-async def _ready(name: str, service: Service, selector: Selector, context: RequestContext) -> func.HttpResponse:
+async def _version_ready(name: str, service: Service, selector: Selector, context: RequestContext) -> func.HttpResponse:
+    return _readiness(name, ready=str(selector.version) in await _versions(service, selector, context))
+
+
+def _readiness(name: str, *, ready: bool) -> func.HttpResponse:
     """Whether the model, or one version of it, can be called."""
-    if selector.version is None:
-        ready = (await gateway().health_of(service)).ready
-    else:
-        ready = str(selector.version) in await _versions(service, selector, context)
     return json_response({"name": name, "ready": ready}, status=200 if ready else 503)
 
 

@@ -3,16 +3,24 @@
 GET /api/services lists the services.
 """
 
+from typing import TYPE_CHECKING
+
 import azure.functions as func
 
 from functions.http.access import SCORING
 from functions.http.problems import problem, respond
-from functions.http.requests import flag, invalid, ranking, request_context
+from functions.http.requests import flag, invalid, ranking
 from functions.http.responses import json_response
+from functions.http.routing import served
 from functions.http.uploads import submission
 from shared.errors import GatewayError
-from shared.gateway import Service, ServiceHealth, gateway
+from shared.gateway import Service, ServiceHealth, SplitHealth, gateway
 from shared.scoring.types import Prediction, Upload
+from shared.settings import InputForm
+from shared.telemetry import RequestContext
+
+if TYPE_CHECKING:
+    from shared.traffic.split import Split
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
@@ -54,7 +62,10 @@ async def services(req: func.HttpRequest, context: func.Context) -> func.HttpRes
 
 async def _score(req: func.HttpRequest, invocation: func.Context, name: str | None) -> func.HttpResponse:
     service = _service(name, req.params.get("service", ""))
-    context = request_context(req, invocation, service.settings.deadline_seconds)
+    return await served(req, invocation, service, lambda one, context: _scored(req, one, context))
+
+
+async def _scored(req: func.HttpRequest, service: Service, context: RequestContext) -> func.HttpResponse:
     submitted = await submission(req, gateway().settings.limits.images)
     options = {**submitted.options, **req.params}
     images, wanted = submitted.images, ranking(options)
@@ -72,7 +83,7 @@ async def _score(req: func.HttpRequest, invocation: func.Context, name: str | No
     return json_response(body, headers={"Server-Timing": context.timings.server_timing(), **_ignored(req)})
 
 
-def _service(name: str | None, queried: str) -> Service:
+def _service(name: str | None, queried: str) -> "Service | Split":
     """The service of the address, of the query, or the default one."""
     if name is not None and queried and queried != name:
         raise invalid("service", queried, f"the service of the address, '{name}', or none")
@@ -107,13 +118,21 @@ async def _services() -> func.HttpResponse:
     return json_response({"services": [_described(name, health[name]) for name in health]})
 
 
-def _described(name: str, health: ServiceHealth) -> dict[str, object]:
-    service = gateway().service(name)
-    settings = service.settings
-    return {
+def _described(name: str, health: ServiceHealth | SplitHealth) -> dict[str, object]:
+    found = gateway()
+    service = found.service(name)
+    members = [service] if isinstance(service, Service) else [found.member(one) for one in service.members]
+    models, accepts = {one.settings.model for one in members}, {one.upstream.accepts for one in members}
+    body: dict[str, object] = {
         "name": name,
-        "model": settings.model,
-        "default": name == gateway().settings.default_service,
-        "accepts": service.upstream.accepts,
+        "model": models.pop() if len(models) == 1 else "",
+        "default": name == found.settings.default_service,
+        # Where members differ, each request is sent in the form of its own.
+        "accepts": accepts.pop() if len(accepts) == 1 else InputForm.DISCOVERED,
         "status": "ready" if health.ready else "not-ready",
     }
+    return (
+        {**body, "traffic": {one: share.weight for one, share in health.shares.items()}}
+        if isinstance(health, SplitHealth)
+        else body
+    )

@@ -13,7 +13,7 @@ import azure.functions as func
 
 from functions.http.access import SCORING
 from functions.http.bodies import body_of
-from functions.http.requests import request_context
+from functions.http.routing import served
 from functions.protocols.endpoint import (
     METHODS,
     error_response,
@@ -50,19 +50,24 @@ async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.Htt
             return method_not_allowed(req, f"/v1/{path}", ("POST",))
         if call["method"].lower() != "predict":
             return error_response(501, f"The gateway offers predict, not {call['method'].lower()}.")
-        return await _predict(req, invocation, call)
+        service = gateway().model(call["model"])
+        return await served(req, invocation, service, lambda one, context: _predict(req, one, context, call))
     if question is not None:
         if req.method not in {"GET", "HEAD"}:
             return method_not_allowed(req, f"/v1/{path}", ("GET", "HEAD"))
-        return await _describe(req, invocation, question)
+        service = gateway().model(question["model"])
+        return await served(
+            req, invocation, service, lambda one, context: _describe(one, context, question), question=True
+        )
     message = f"Malformed request: {req.method} /v1/{printable(path)}; GET /api/services lists the services."
     return error_response(400, message)
 
 
-async def _predict(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> func.HttpResponse:
+async def _predict(
+    req: func.HttpRequest, service: Service, context: RequestContext, match: re.Match[str]
+) -> func.HttpResponse:
     from functions.protocols import tensorflow_json  # noqa: PLC0415 - numpy, which no cold start needs
 
-    service, context = _start(req, invocation, match)
     body, limits = await body_of(req), gateway().settings.limits
     model = await service.model.interface(context)
     predict = await parsed(len(body), tensorflow_json.parse_predict, body, model.input_name, max_rows=limits.images)
@@ -70,20 +75,14 @@ async def _predict(req: func.HttpRequest, invocation: func.Context, match: re.Ma
     return predicted(tensorflow_json.predictions(output, predict.form), "application/json", context)
 
 
-async def _describe(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> func.HttpResponse:
+async def _describe(service: Service, context: RequestContext, match: re.Match[str]) -> func.HttpResponse:
     from functions.protocols import tensorflow_json  # noqa: PLC0415 - as above
 
-    service, context = _start(req, invocation, match)
     if match["metadata"]:
         body = tensorflow_json.metadata(await service.model.signatures(_selector(match), context))
     else:
         body = tensorflow_json.status(await service.model.status(_selector(match), context))
     return predicted(body, "application/json", context)
-
-
-def _start(req: func.HttpRequest, invocation: func.Context, match: re.Match[str]) -> tuple[Service, RequestContext]:
-    service = gateway().model(match["model"])
-    return service, request_context(req, invocation, service.settings.deadline_seconds)
 
 
 def _selector(match: re.Match[str], signature: str = "") -> Selector:

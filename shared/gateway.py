@@ -16,7 +16,7 @@ from shared import settings
 from shared.credentials.secrets import Secret
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
-from shared.settings import Auth, Protocol, ServiceSettings, Settings, Tls, VaultSettings
+from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
 from shared.telemetry import RequestContext, fault_path, log
 from shared.threads import DaemonExecutor
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.scoring.decoding.memory import Memory
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
+    from shared.traffic.split import Share, Split
     from shared.upstream.codecs import Codec
     from shared.upstream.service import Upstream
 
@@ -79,6 +80,18 @@ class ServiceHealth:
         return self.problem is None and self.reported in {"serving", "unknown"}
 
 
+@dataclass(frozen=True)
+class SplitHealth:
+    """The health of a split: its members' shares at the moment.
+
+    It is ready where one of them that gets requests is; ``problem`` is that of one otherwise.
+    """
+
+    ready: bool
+    shares: "Mapping[str, Share]"
+    problem: GatewayError | None
+
+
 class Gateway:
     """Everything that one worker holds; belongs to one event loop, as its channels do."""
 
@@ -90,39 +103,50 @@ class Gateway:
         self._vault: KeyVault | None = None
         self._vault_lock = threading.Lock()
         self._rotations: Rotations | None = None
-        self._readiness: asyncio.Future[Mapping[str, ServiceHealth]] | None = None
+        self._readiness: asyncio.Future[Mapping[str, ServiceHealth | SplitHealth]] | None = None
         self._asked_at = 0.0
         self._services = {name: self._compose(service) for name, service in config.services.items()}
+        self._splits = {name: self._make_split(split) for name, split in config.splits.items()}
 
-    def service(self, name: str | None) -> Service:
+    def service(self, name: str | None) -> "Service | Split":
         """The service of that name; the default one for None.
 
         Raises:
             UnknownService: there is none.
         """
-        found = self._services.get(name or self.settings.default_service)
+        name = name or self.settings.default_service
+        found = self._services.get(name) or self._splits.get(name)
         if found is None:
-            raise self._unknown(f"no service '{quoted(name or '', limit=80)}'", name or "")
+            raise self._unknown(f"no service '{quoted(name, limit=80)}'", name)
         return found
 
-    def model(self, name: str) -> Service:
+    def model(self, name: str) -> "Service | Split":
         """The service of that name, or else the only one whose model (the setting MODEL) has it.
+
+        Of several, the split that has them all as members.
 
         Raises:
             UnknownService: there is none, or there are several.
         """
-        if name in self._services:
-            return self._services[name]
-        several = [service for service in self._services.values() if name and service.settings.model == name]
-        if len(several) != 1:
+        if name in self._services or name in self._splits:
+            return self.service(name)
+        several = {one: service for one, service in self._services.items() if name and service.settings.model == name}
+        if len(several) == 1:
+            return next(iter(several.values()))
+        over_all = [split for split in self._splits.values() if several and several.keys() <= set(split.members)]
+        if len(over_all) != 1:
             why = "several services with the model" if several else "no model"
             raise self._unknown(f"{why} '{quoted(name, limit=80)}'", name)
-        return several[0]
+        return over_all[0]
+
+    def member(self, name: str) -> Service:
+        """A member of a split."""
+        return self._services[name]
 
     def _unknown(self, what: str, name: str) -> UnknownService:
         import difflib  # noqa: PLC0415 - for this error alone
 
-        services = sorted(self._services)
+        services = sorted([*self._services, *self._splits])
         near = difflib.get_close_matches(name[:80], services, n=1)
         meant = f" Did you mean {near[0]!r}?" if near else ""
         return UnknownService(
@@ -144,7 +168,7 @@ class Gateway:
             elif isinstance(result, BaseException):
                 raise result
 
-    async def readiness(self) -> Mapping[str, ServiceHealth]:
+    async def readiness(self) -> "Mapping[str, ServiceHealth | SplitHealth]":
         """As :meth:`health`, but an answer is shared by all who ask within a second.
 
         For routes without a key: a stranger cannot make the gateway call the services more often than that.
@@ -155,12 +179,25 @@ class Gateway:
         # It is not cancelled with the request of one who waits for it.
         return await asyncio.shield(self._readiness)
 
-    async def health(self) -> Mapping[str, ServiceHealth]:
+    async def health(self) -> "Mapping[str, ServiceHealth | SplitHealth]":
         """The health of each service, asked of all at the same time."""
-        states = await asyncio.gather(*(self.health_of(service) for service in self._services.values()))
-        return dict(zip(self._services, states, strict=True))
+        asked = await asyncio.gather(*(self._ask(service) for service in self._services.values()))
+        states = dict(zip(self._services, asked, strict=True))
+        return {**states, **{name: _split_health(split, states) for name, split in self._splits.items()}}
 
-    async def health_of(self, service: Service) -> ServiceHealth:
+    def all_ready(self, states: "Mapping[str, ServiceHealth | SplitHealth]") -> bool:
+        """Whether everything can be scored with: of a split's members, one is enough."""
+        members = {name for split in self._splits.values() for name in split.members}
+        return all(state.ready for name, state in states.items() if name not in members)
+
+    async def health_of(self, service: "Service | Split") -> ServiceHealth | SplitHealth:
+        """The health of one service; a failure is part of the result."""
+        if isinstance(service, Service):
+            return await self._ask(service)
+        asked = await asyncio.gather(*(self._ask(self._services[name]) for name in service.members))
+        return _split_health(service, dict(zip(service.members, asked, strict=True)))
+
+    async def _ask(self, service: Service) -> ServiceHealth:
         """The health of one service; a failure is part of the result."""
         client = service.upstream.client
         problem, reported = None, "unknown"
@@ -205,6 +242,8 @@ class Gateway:
         if self._rotations is not None:
             # In a thread: it waits until pending events have been delivered.
             await asyncio.to_thread(self._rotations.close)
+        for split in self._splits.values():
+            split.close()
         for service in self._services.values():
             if (cache := service.upstream.client.credentials) is not None:
                 cache.close()
@@ -237,6 +276,22 @@ class Gateway:
         decoders = self._decoders[service.name] = DaemonExecutor(os.cpu_count() or 1, f"decode-{service.name}")
         scorer = Scorer(upstream, self.settings.limits, self._decoder, decoders)
         return Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
+
+    def _make_split(self, split: SplitSettings) -> "Split":
+        from shared.traffic.split import Split  # noqa: PLC0415 - most gateways have none
+
+        clients = {name: self._services[name].upstream.client for name, _ in split.weights}
+        return Split(split, clients, self._why_not_ready)
+
+    async def _why_not_ready(self, name: str) -> str:
+        """Why a member of a split must not get its share of the requests, or get it back; empty where it may.
+
+        The one place for whatever must hold before a share may grow.
+        """
+        health = await self._ask(self._services[name])
+        if health.ready:
+            return ""
+        return health.reported if health.problem is None else health.problem.slug
 
     def _make_decoder(self) -> "tuple[Memory, Decoder]":
         from shared.scoring.decoding.decoder import Decoder  # noqa: PLC0415 - as above
@@ -285,6 +340,14 @@ class Gateway:
                 assert self.settings.vault is not None  # noqa: S101 - only services with TLS read secrets
                 self._vault = KeyVault(self.settings.vault)
             return self._vault
+
+
+def _split_health(split: "Split", states: Mapping[str, ServiceHealth]) -> SplitHealth:
+    shares = split.report()
+    used = [states[name] for name, share in shares.items() if share.weight]
+    ready = any(state.ready for state in used)
+    problem = None if ready else next((state.problem for state in used if state.problem is not None), None)
+    return SplitHealth(ready, shares, problem)
 
 
 def _client_certificate(secret: str) -> "ClientCertificate":

@@ -31,6 +31,7 @@ MODULES = {
     "shared/upstream/recovery.py": "tests/unit/upstream",
     "shared/upstream/retry.py": "tests/unit/upstream",
     "shared/upstream/slot.py": "tests/unit/upstream",
+    "shared/traffic/decide.py": "tests/unit/traffic",
     "shared/rotation/decide.py": "tests/unit/rotation",
     "shared/rotation/decide_keys.py": "tests/unit/rotation",
     "shared/rotation/validate.py": "tests/unit/rotation",

@@ -63,7 +63,7 @@ async def live_channel() -> LiveChannel:
     """See :class:`LiveChannel`; the gateway must have scored something before."""
     from shared.gateway import gateway  # noqa: PLC0415 - see above
 
-    client = gateway().service(None).upstream.client
+    client = gateway().member(gateway().settings.default_service).upstream.client
     assert client.credentials is not None  # noqa: S101 - the local stack has TLS and keys
     credentials = await client.credentials.current()
     # Another channel would be another connection.

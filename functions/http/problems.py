@@ -15,6 +15,9 @@ from shared.telemetry import fault_path, log
 
 PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
 
+# Names the member of a split that scored, or failed.
+SCORING_SERVICE = "Scoring-Service"
+
 # Characters of a detail; only the list of all faults of the settings comes near.
 MAX_DETAIL = 4000
 
@@ -39,13 +42,14 @@ def _response(document: dict[str, object], error: GatewayError, request_id: str)
         {**document, "request_id": request_id},
         status=error.status,
         mimetype="application/problem+json",
-        headers=retry_after(error),
+        headers=error_headers(error),
     )
 
 
-def retry_after(error: GatewayError) -> dict[str, str]:
-    """The header Retry-After, in whole seconds, where the error has one."""
-    return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+def error_headers(error: GatewayError) -> dict[str, str]:
+    """Retry-After, in whole seconds, where the error has one; and of a split, the service that failed."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return {**headers, SCORING_SERVICE: str(error.members["service"])} if "service" in error.members else headers
 
 
 def problem(error: GatewayError) -> dict[str, object]:

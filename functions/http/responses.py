@@ -11,7 +11,8 @@ _HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     # What scripts of a web app on another origin may read, where CORS allows that origin.
-    "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Inference-Header-Content-Length",
+    "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Inference-Header-Content-Length, "
+    "Scoring-Service",
 }
 
 # In lower case, as the worker looks it up.

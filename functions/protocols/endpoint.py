@@ -114,4 +114,4 @@ def _error(error: GatewayError, detail: str, request_id: str) -> func.HttpRespon
     if error.is_server_fault:
         message += f" ({error.slug}, request {request_id})"
     # An image that cannot be read is an invalid argument in these protocols, which do not use 422.
-    return error_response(400 if error.status == 422 else error.status, message, problems.retry_after(error))
+    return error_response(400 if error.status == 422 else error.status, message, problems.error_headers(error))

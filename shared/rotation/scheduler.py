@@ -57,7 +57,7 @@ class Rotations:
         vault: KeyVault,
         codecs: Mapping[str, Codec],
     ) -> None:
-        self._known = settings.services
+        self._known = {*settings.services, *settings.splits}
         self._services = {name: service for name, service in settings.services.items() if service.control_plane_name}
         self._rotation = rotation
         self._refresh_seconds = vault_settings.refresh_seconds

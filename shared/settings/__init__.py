@@ -18,6 +18,7 @@ from shared.settings.service import (
     Tls,
     Trust,
 )
+from shared.settings.traffic import SplitSettings
 
 __all__ = [
     "APP_ROOT",
@@ -39,6 +40,7 @@ __all__ = [
     "RotationSettings",
     "ServiceSettings",
     "Settings",
+    "SplitSettings",
     "Tls",
     "Trust",
     "VaultSettings",

@@ -21,6 +21,7 @@ from shared.settings.service import (
     Tls,
     Trust,
 )
+from shared.settings.traffic import SplitSettings, check_members, is_split, read_split
 
 _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -36,9 +37,10 @@ def load(environ: Mapping[str, str]) -> Settings:
     read_access(reader)
     names = [name for name in re.split(r"[,\s]+", general.services) if name]
     _check_names(names, reader)
-    services = {name: _service(name, reader) for name in names}
+    splits = _splits(names, reader)
+    services = {name: _service(name, reader) for name in names if name not in splits}
     default = general.default_service or (names[0] if names else "")
-    if names and default not in services:
+    if names and default not in names:
         reader.fault("DEFAULT_SERVICE", f"is {default!r}, which SERVICES does not list")
     rotated = [service for service in services.values() if service.control_plane_name]
     _check_rotated(rotated, reader)
@@ -50,6 +52,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         vault=reader.read(VaultSettings) if needs_vault else None,
         limits=reader.read(Limits),
         rotation=reader.read(RotationSettings) if rotated else None,
+        splits=splits,
     )
     for schema in (VaultSettings, RotationSettings):
         reader.declare(schema)
@@ -72,6 +75,15 @@ def _check_names(names: list[str], reader: Reader) -> None:
             reader.fault("SERVICES", f"contains {name!r}; a name is lower-case letters, digits and hyphens")
     for twice in sorted(name for name, count in Counter(names).items() if count > 1):
         reader.fault("SERVICES", f"lists {twice!r} twice")
+
+
+def _splits(names: list[str], reader: Reader) -> dict[str, SplitSettings]:
+    """The services that spread their requests over others."""
+    readers = {name: reader.within(prefix(name), service=name) for name in names}
+    splits = {name: read_split(own) for name, own in readers.items() if is_split(own)}
+    for name, split in splits.items():
+        check_members(split, readers[name], names, splits)
+    return splits
 
 
 def _service(name: str, reader: Reader) -> ServiceSettings:

@@ -5,7 +5,7 @@ imported at every cold start.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from shared.settings.reader import (
     whole,
 )
 from shared.settings.service import ServiceSettings
+from shared.settings.traffic import SplitSettings
 
 _A_MONTH = 30 * 86_400
 
@@ -180,10 +181,14 @@ class General:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of the gateway; ``vault`` is None where no service needs one, ``rotation`` where none is rotated."""
+    """All settings of the gateway; ``vault`` is None where no service needs one, ``rotation`` where none is rotated.
+
+    ``splits`` are the services that spread their requests over others, which are in ``services``.
+    """
 
     services: Mapping[str, ServiceSettings]
     default_service: str
     vault: VaultSettings | None
     limits: Limits
     rotation: RotationSettings | None = None
+    splits: Mapping[str, SplitSettings] = field(default_factory=dict)

@@ -27,6 +27,10 @@ class RequestContext:
         """The context of one of so many images of the request; see :meth:`Timings.for_image`."""
         return replace(self, timings=self.timings.for_image(), images=images)
 
+    def within(self, seconds: float) -> "RequestContext":
+        """The context with a deadline that is at most so many seconds away."""
+        return replace(self, deadline=min(self.deadline, time.monotonic() + seconds))
+
     @property
     def remaining(self) -> float:
         """Seconds until the deadline; zero or less when it has passed."""

@@ -112,6 +112,11 @@ class ServiceClient:
         return response
 
     @property
+    def responds(self) -> bool:
+        """Whether it is connected and no call is in trouble: known without asking the service."""
+        return self._recovery.is_idle and self._slot.state == "ready"
+
+    @property
     def channel_state(self) -> str:
         """The live channel's state by gRPC's name; ``none`` before the first call."""
         return self._slot.state

@@ -35,6 +35,11 @@ class Recovery:
     def call_started(self) -> None:
         self._budget.earn()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the service is in no trouble, as far as calls have met it."""
+        return self._down_since is None
+
     def responded(self) -> None:
         """The service was reached, whatever it responded."""
         self._down_since = None

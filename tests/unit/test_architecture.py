@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("shared.settings",),
     ("shared.credentials",),
     ("shared.upstream",),
+    ("shared.traffic",),
     ("shared.scoring",),
     ("shared.rotation",),
     ("shared.gateway",),

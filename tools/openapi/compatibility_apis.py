@@ -129,7 +129,10 @@ def _open_inference(suffix: str, version: str, *version_parameters: str) -> dict
     metadata = define(
         f"oip_model{suffix}",
         "The inputs and outputs of a model, as the gateway offers it.",
-        responses={"200": response("The model.", content("OipModel", model=_OIP_MODEL)), **_METADATA_ERRORS},
+        responses={
+            "200": response("The model.", content("OipModel", model=_OIP_MODEL), TIMING[1:]),
+            **_METADATA_ERRORS,
+        },
     )
     is_ready = content("OipReady", ready={"name": "imagenet", "ready": True})
     not_ready = content({"oneOf": [schema("OipReady"), schema("ProtocolError")]})

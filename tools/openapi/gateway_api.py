@@ -22,8 +22,8 @@ from tools.openapi.schemas import BYTES
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mOIstEAAAGyAL/eiIYzAAAAAElFTkSuQmCC"
 
 # The parameters of every request that is forwarded to a service, and the headers of its response.
-FORWARDED = ("timeout", "request-id", "traceparent", "tracestate")
-TIMING = ("Server-Timing",)
+FORWARDED = ("timeout", "traffic-key", "request-id", "traceparent", "tracestate")
+TIMING = ("Server-Timing", "Scoring-Service")
 
 _SCORES = {
     "service": "imagenet",
@@ -52,8 +52,15 @@ _SERVICES = {
     ]
 }
 _HEALTHY = {"service": "serving", "channel": "ready", "credentials": {"age_seconds": 12.3, "stale": False}}
+_SPLIT = {
+    "green": {"weight": 10, "share": 0, "state": "not-ready", "why": "service-unreachable"},
+    "blue": {"weight": 90, "share": 1, "state": "ready"},
+}
 _READY = {"status": "ready", "services": {"imagenet": {"status": "ready"}}}
-_HEALTH = {"status": "ready", "services": {"imagenet": {"status": "ready", **_HEALTHY}}}
+_HEALTH = {
+    "status": "ready",
+    "services": {"blue": {"status": "ready", **_HEALTHY}, "imagenet": {"status": "ready", "members": _SPLIT}},
+}
 
 # Each address accepts every form. Of an operation with several, some generators send one as if it were another.
 _FORM = content("ImageForm", "multipart/form-data")

@@ -47,6 +47,13 @@ PARAMETERS: Mapping[str, Json] = {
         "How long to wait, in milliseconds; the service's own deadline remains the limit.",
         integer(minimum=1, maximum=999_999_999),
     ),
+    "traffic-key": _header(
+        "Traffic-Key",
+        "Of a service that spreads its requests over others: requests with the same key go to the same one, such as "
+        "all of one user. Neither logged nor forwarded.",
+        string(maxLength=256),
+        example="user-4711",
+    ),
     "traceparent": _header(
         "traceparent",
         "The trace that the request belongs to (W3C Trace Context), forwarded to the inference service. "
@@ -80,6 +87,11 @@ HEADERS: Mapping[str, Json] = {
         "description": "The names of query parameters that the gateway does not have, as of misspelled ones.",
         "schema": string(),
         "example": "treshold",
+    },
+    "Scoring-Service": {
+        "description": "The service that scored, where the requested one spreads its requests over others.",
+        "schema": string(),
+        "example": "green",
     },
     "Server-Timing": {
         "description": "The duration of each part, in milliseconds: decode, credentials, wait, predict, total.",

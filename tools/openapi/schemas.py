@@ -90,6 +90,13 @@ SCHEMAS: Mapping[str, Json] = {
         default=boolean("Whether it scores the requests that name no service."),
         accepts=string("What the gateway sends to it: the image as a file, or its pixels.", enum=[*InputForm]),
         status=_READINESS,
+        optional={
+            "traffic": value(
+                "object",
+                "The services over which it spreads its requests, with their weights.",
+                additionalProperties=integer(minimum=0),
+            )
+        },
     ),
     # --- Errors
     "Problem": obj(
@@ -109,6 +116,7 @@ SCHEMAS: Mapping[str, Json] = {
             "unit": string("What the limit counts."),
             "fields": array(string(), "The fields of the form."),
             "services": array(string(), "The names of the services there are."),
+            "service": string("The service that failed, where the requested one spreads its requests over others."),
             "settings": array(string(), "The app settings that caused the error."),
             "secret": string("The secret in Key Vault that caused the error."),
         },
@@ -122,15 +130,25 @@ SCHEMAS: Mapping[str, Json] = {
     "ServiceReadiness": obj(status=_READINESS, optional={"problem": schema("Problem")}),
     "Health": obj(status=_READINESS, services=_map_of("ServiceHealth")),
     "ServiceHealth": obj(
+        "Of a service that spreads its requests over others, status and members only.",
         status=_READINESS,
-        service=string("The health that the service reports; unknown if it reports none."),
-        channel=string("The state of the connection."),
-        credentials=obj(
-            age_seconds=value(["number", "null"], "Seconds since they were read from Key Vault; null: never read."),
-            stale=boolean("Whether they are in use although Key Vault cannot be read."),
-            optional={"problem": schema("Problem")},
-        ),
-        optional={"problem": schema("Problem")},
+        optional={
+            "service": string("The health that the service reports; unknown if it reports none."),
+            "channel": string("The state of the connection."),
+            "credentials": obj(
+                age_seconds=value(["number", "null"], "Seconds since they were read from Key Vault; null: never read."),
+                stale=boolean("Whether they are in use although Key Vault cannot be read."),
+                optional={"problem": schema("Problem")},
+            ),
+            "members": _map_of("TrafficShare"),
+            "problem": schema("Problem"),
+        },
+    ),
+    "TrafficShare": obj(
+        weight=integer("As the settings give it.", minimum=0),
+        share=number("Its part of the requests at the moment, from 0 to 1."),
+        state=string("returning: its share is coming back slowly.", enum=["ready", "returning", "not-ready"]),
+        optional={"why": string("Why it is not ready: a problem's type, or the status that it reports.")},
     ),
     # --- Rotation
     "RotationRequest": obj(

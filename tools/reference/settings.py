@@ -7,6 +7,7 @@ from shared.settings import (
     Preprocessing,
     RotationSettings,
     ServiceSettings,
+    SplitSettings,
     VaultSettings,
 )
 from shared.settings.reader import Setting, settings_of
@@ -30,7 +31,7 @@ Two services must not have the same `CONTROL_PLANE_NAME`, `PINS_SECRET`, `CERTIF
 
 SECTIONS = (
     ("The gateway", "", (General, Access, VaultSettings, Limits)),
-    ("A service", _SERVICE, (ServiceSettings, Preprocessing)),
+    ("A service", _SERVICE, (ServiceSettings, Preprocessing, SplitSettings)),
     ("Rotation", _ROTATION, (RotationSettings,)),
 )
 

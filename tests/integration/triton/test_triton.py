@@ -162,7 +162,7 @@ async def test_the_limit_of_batches_and_readiness_are_triton_s_own() -> None:
         await upload("coffee", model)
     found = {}
     for model in MODELS:
-        discovery = gateway.gateway().service(model).upstream.discovery
+        discovery = gateway.gateway().member(model).upstream.discovery
         assert discovery is not None
         assert discovery.latest is not None
         assert discovery.latest.model is not None

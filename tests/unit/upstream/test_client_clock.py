@@ -269,6 +269,31 @@ async def test_a_service_that_responds_with_an_error_is_not_down(
     assert await call(client, clock) == b"response"
 
 
+async def test_it_is_known_without_a_call_whether_the_service_responds(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    def responds() -> bool:
+        return client.responds
+
+    assert responds()
+
+    network.channels[0].drop()
+    assert not responds()
+    await call(client, clock)
+    assert responds()
+
+    # The connection stays, to a proxy perhaps, and calls over it fail: from the first one on, before its retries end.
+    network.respond = failing([StatusCode.UNAVAILABLE] * 1000)
+    calling = asyncio.create_task(failed(client, clock))
+    await asyncio.sleep(0.01)
+    assert client.channel_state == "ready"
+    assert not responds()
+    await calling
+    network.respond = failing([])
+    await call(client, clock)
+    assert responds()
+
+
 async def test_after_the_saved_retries_each_is_earned_by_five_calls(
     network: FakeNetwork, client: ServiceClient, clock: Clock
 ) -> None:

@@ -24,11 +24,16 @@ _LOST = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.Clo
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how images are scored. ``timeout`` and ``max_wait`` (all pauses of one image) are in seconds."""
+    """Where and how images are scored.
+
+    A service that spreads its requests over others sends all with one ``traffic_key`` to the same one. ``timeout`` and
+    ``max_wait`` (all pauses of one image) are in seconds.
+    """
 
     url: str
     key: str = ""
     service: str = ""
+    traffic_key: str = ""
     top: int | None = None
     threshold: float | None = None
     timeout: float = 30.0
@@ -153,7 +158,8 @@ def _headers(target: Target) -> dict[str, str]:
         "User-Agent": f"scoring-client/{__version__}",
         "Request-Timeout-Ms": str(max(1, int(target.timeout * 1000))),
     }
-    return {**headers, "x-functions-key": target.key} if target.key else headers
+    optional = {"x-functions-key": target.key, "Traffic-Key": target.traffic_key}
+    return {**headers, **{name: value for name, value in optional.items() if value}}
 
 
 def _unreachable(url: str, error: httpx.TransportError) -> str:

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", help=f"the gateway (SCORING_URL, else {URL})")
     add("--key", help="its function key (SCORING_KEY)")
     add("--service", default="", help="the inference service (the gateway's default)")
+    add("--traffic-key", type=_traffic_key, default="", metavar="KEY", help="score all with the same one of its models")
     add("--top", type=_count(0), metavar="N", help="labels per image (the gateway's 5); 0 for all scores")
     add("--threshold", type=_fraction, metavar="P", help="only labels with at least this score, from 0 to 1")
     add("--output", choices=FORMATS, help="format of the results (table; for a FILE by its name, else jsonl)")
@@ -108,6 +109,7 @@ def _options(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
             url=address.url,
             key=key,
             service=given.service or address.service,
+            traffic_key=given.traffic_key,
             top=given.top,
             threshold=given.threshold,
             timeout=given.timeout,
@@ -172,6 +174,14 @@ def _count(least: int, most: int = 999_999) -> Callable[[str], int]:
         return value
 
     return count
+
+
+def _traffic_key(text: str) -> str:
+    if not (text.isascii() and text.isprintable() and text == text.strip() and len(text) <= 256):
+        raise argparse.ArgumentTypeError(
+            "at most 256 printable ASCII characters are needed, without spaces around them"
+        )
+    return text
 
 
 def _fraction(text: str) -> float:

@@ -26,7 +26,12 @@ def failure(image: str, capsys: pytest.CaptureFixture[str], *options: str) -> st
 def test_the_request_has_the_options_and_the_key(server: Server, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCORING_KEY", "the-key")
 
-    assert main(["--service", "my cats", "--top", "3", "--threshold", "0.5", "--timeout", "7", image]) == 0
+    assert (
+        main(
+            ["--service", "my cats", "--top", "3", "--threshold", "0.5", "--timeout", "7", "--traffic-key", "me", image]
+        )
+        == 0
+    )
 
     (request,) = server.requests
     assert request.path == "/api/services/my%20cats/score?top=3&threshold=0.5"
@@ -35,13 +40,14 @@ def test_the_request_has_the_options_and_the_key(server: Server, image: str, mon
     assert request.headers["content-length"] == "5"
     assert request.headers["x-functions-key"] == "the-key"
     assert request.headers["request-timeout-ms"] == "7000"
+    assert request.headers["traffic-key"] == "me"
 
 
 def test_without_options_the_gateways_defaults_apply(server: Server, image: str) -> None:
     assert main([image]) == 0
 
     assert server.requests[0].path == "/api/score"
-    assert "x-functions-key" not in server.requests[0].headers
+    assert not {"x-functions-key", "traffic-key"} & set(server.requests[0].headers)
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -34,6 +34,7 @@ def usage_error(capsys: pytest.CaptureFixture[str], *arguments: str, **environ: 
         (["--top", "-1"], "'-1' is not a whole number from 0"),
         (["--top", "some"], "'some' is not a whole number from 0"),
         (["--concurrency", "0"], "'0' is not a whole number from 1 to 64"),
+        (["--traffic-key", "two\nlines"], "at most 256 printable ASCII characters are needed"),
         (["--threshold", "2"], "'2' is not a number from 0 to 1"),
         (["--threshold", "nan"], "'nan' is not a number from 0 to 1"),
         (["--timeout", "0"], "'0' is not a number from 0.001"),
