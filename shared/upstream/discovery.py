@@ -16,8 +16,8 @@ from shared.upstream.client import ServiceClient
 from shared.upstream.codecs import Codec
 from shared.upstream.codecs.model import ModelInterface, from_metadata, without_metadata
 
-# Seconds that a read may take, for which its failure is remembered, and between two reads after rejected requests.
-READ_SECONDS, FAILED_SECONDS, REJECTED_SECONDS = 5.0, 1.0, 2.0
+# Seconds that a read may take, for which its failure is remembered, and between two reads because of answers.
+READ_SECONDS, FAILED_SECONDS, PAUSE_SECONDS = 5.0, 1.0, 2.0
 
 
 class Discovery:
@@ -25,7 +25,8 @@ class Discovery:
 
     # _found     the codec for the model as it was last described; None before that
     # _read_at   when it was
-    # _version   the model's version in the last answer
+    # _version   the model's version that was described last; None before the first answer
+    # _newer     the version in an answer that caused the read in progress
     # _reading   the read in progress, shared by all who wait for it
     # _failure   why the last read failed, and when; None after a success
 
@@ -36,6 +37,7 @@ class Discovery:
         self._found: Codec | None = None
         self._read_at = 0.0
         self._version: int | str | None = None
+        self._newer: int | str | None = None
         self._reading: asyncio.Task[Codec] | None = None
         self._failure: tuple[GatewayError, float] | None = None
 
@@ -61,12 +63,18 @@ class Discovery:
             return await asyncio.shield(self._read())
 
     def answered(self, version: int | str | None) -> None:
-        """Note the model's version in an answer; after another one, the metadata is read again in the background."""
-        if version == self._version:
+        """Note the model's version in an answer; after another one, the metadata is read again in the background.
+
+        After a read that failed, a later answer causes the next one. Two versions may answer in turn for hours: then
+        reads have a pause between them.
+        """
+        if version is None or version == self._version:
             return
-        before, self._version = self._version, version
-        if before is not None:
-            log.warning("service %s: the model's version is %s, after %s", self._service.name, version, before)
+        if self._version is None:
+            self._version = version
+        elif time.monotonic() - self._read_at >= PAUSE_SECONDS:
+            log.warning("service %s: the model's version is %s, after %s", self._service.name, version, self._version)
+            self._newer = version
             self._read()
 
     async def changed(self, used: Codec, context: RequestContext) -> Codec | None:
@@ -75,7 +83,7 @@ class Discovery:
         None where the model is the same, or was described a moment ago.
         """
         if used is self._found:
-            if time.monotonic() - self._read_at < REJECTED_SECONDS:
+            if time.monotonic() - self._read_at < PAUSE_SECONDS:
                 return None
             with suppress(GatewayError, TimeoutError):
                 async with context.timeout():
@@ -104,6 +112,7 @@ class Discovery:
                 self._found = None
             raise
         self._failure = None
+        self._version, self._newer = self._newer or self._version, None
         if self._found is None or self._found.model != model:
             log.info("service %s: its model %s", self._service.name, model)
             self._found = self._codec.for_model(model)

@@ -70,7 +70,7 @@ async def test_requests_share_one_read() -> None:
 
 
 async def test_a_rejected_request_shows_that_the_model_takes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REJECTED_SECONDS", 0)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
     server = Server("BYTES")
     found = discovery(server)
     old = await found.codec(context())
@@ -97,7 +97,43 @@ async def test_rejected_requests_do_not_ask_again_and_again() -> None:
     assert server.asked == 1
 
 
-async def test_another_version_is_described_in_the_background() -> None:
+async def test_versions_that_answer_in_turn_are_described_with_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server("UINT8")
+    found = discovery(server)
+    await found.codec(context())
+
+    for version in ("1", "2", "1", "2"):
+        found.answered(version)
+        await asyncio.sleep(0.01)
+
+    assert server.asked == 1
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
+    found.answered("2")
+    await asyncio.sleep(0.01)
+    assert server.asked == 2
+
+
+async def test_a_version_that_could_not_be_described_is_asked_about_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
+    server = Server("BYTES")
+    found = discovery(server)
+    await found.codec(context())
+    found.answered("1")
+    server.error = ServiceUnreachable("restarting")
+    found.answered("2")
+    await asyncio.sleep(0.01)
+    server.error, server.datatype = None, "UINT8"
+
+    found.answered("2")
+    await asyncio.sleep(0.01)
+
+    codec = await found.codec(context())
+    assert codec.model is not None
+    assert codec.model.datatype is Datatype.UINT8
+
+
+async def test_another_version_is_described_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
     server = Server("BYTES")
     found = discovery(server)
     await found.codec(context())
