@@ -125,12 +125,7 @@ def test_the_chart_is_valid_with_each_sample(helm: Path, values: Path) -> None:
 def test_a_samples_settings_exist_and_are_accepted(helm: Path, values: Path) -> None:
     given = one_of(rendered(helm, "-f", values), "ConfigMap")["data"]
 
-    unknown = settings.unknown(given)
-    if "PROTOCOL" not in settings.OF_A_SERVICE and values.stem == "triton":
-        # The gateway of this version speaks TensorFlow Serving's protocol alone.
-        assert unknown == {"SERVICE__RESNET__PROTOCOL"}
-        return
-    assert unknown == set()
+    assert settings.unknown(given) == set()
     load(given)
 
 

@@ -73,7 +73,7 @@ def run(vault: LocalVault, capsys: pytest.CaptureFixture[str], files: Path) -> R
 
 
 def given(files: Path, primary: str = "first.txt", secondary: str = "second.txt") -> list[str | Path]:
-    keys = ["--primary-key", files / primary, "--secondary-key", files / secondary]
+    keys: list[str | Path] = ["--primary-key", files / primary, "--secondary-key", files / secondary]
     return [*keys, "--pins", files / "pins.pem"]
 
 
