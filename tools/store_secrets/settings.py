@@ -39,6 +39,12 @@ def environ(options: Options) -> dict[str, str]:
     if options.vault:
         named = options.vault if "://" in options.vault else f"https://{options.vault}.vault.azure.net"
         chosen["KEY_VAULT_URL"] = named
+    for key, value in chosen.items():
+        if unset := _VARIABLE.search(value):
+            raise Misconfigured(
+                f"{key} is {value!r}, and {unset[1]} is not set in this shell: set it to what `azd env get-value "
+                f"{unset[1]}` prints, or name the value by --set."
+            )
     return {**chosen, "SERVICES": service, "KEY_VAULT_IDENTITY": options.identity}
 
 
@@ -97,5 +103,5 @@ def _values(document: Any) -> dict[str, str] | None:
 
 
 def _substituted(found: re.Match[str]) -> str:
-    """A variable of azd's environment; where it is not set, nothing, as with azd."""
-    return os.environ.get(found[1]) or found[2] or ""
+    """A variable of azd's environment; one that is not set stays as it is, for what comes after may replace it."""
+    return os.environ.get(found[1]) or (found[0] if found[2] is None else found[2])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devstack.authority import Authority, Issued, fingerprint
+from tests.conftest import ROOT
 from tests.support.control_planes import Response, Script
 from tests.support.devstack.processes import unused_port
 from tests.support.inference_service import KEYS, StartService
@@ -208,6 +209,9 @@ def test_a_wrong_command_line_is_explained(capsys: pytest.CaptureFixture[str], t
             main(arguments)
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
+    parameters = ["--settings", str(ROOT / "infra" / "main.parameters.json"), "--vault", "kv", "--no-check", "--write"]
+    assert main(parameters) == 1
+    assert "SERVICE_ADDRESS is not set in this shell" in capsys.readouterr().out
     assert main(["--settings", str(tmp_path / "none.json")]) == 1
     assert "cannot be read" in capsys.readouterr().out
     with pytest.raises(SystemExit):
