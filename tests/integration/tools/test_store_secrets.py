@@ -1,12 +1,16 @@
 """The first secrets of a service, with the real SDK, a local Key Vault and a real service."""
 
 import asyncio
+import base64
 import datetime as dt
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import NoEncryption, load_pem_private_key, pkcs12
 
 from devstack.authority import Authority, Issued, fingerprint
 from tests.conftest import ROOT
@@ -217,3 +221,22 @@ def test_a_wrong_command_line_is_explained(capsys: pytest.CaptureFixture[str], t
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "never printed" in capsys.readouterr().out
+
+
+async def test_a_client_certificate_in_pkcs12_is_stored_in_base64(
+    start: StartService, run: Run, files: Path, vault: LocalVault, issued: Issued
+) -> None:
+    key = load_pem_private_key(issued.key, None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    leaf = x509.load_pem_x509_certificate(issued.certificate)
+    data = pkcs12.serialize_key_and_certificates(None, key, leaf, None, NoEncryption())
+    (files / "client.pfx").write_bytes(data)
+    more = ["--client-certificate", files / "client.pfx", "--write"]
+
+    # The local service asks for no client certificate: that the connection is made with one is all that shows.
+    code, printed = await run(
+        "bees", (await start()).port, *given(files), *more, CLIENT_CERTIFICATE_SECRET="bees-client"
+    )
+
+    assert code == 0, printed
+    assert base64.b64decode(vault.get("bees-client")) == data
