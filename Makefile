@@ -55,7 +55,7 @@ dist: $(READY)  ## Make the package for Azure Functions, .dist/scoring-gateway.z
 	@$(BIN)/python -m tools.dist
 
 infra-check: $(TESTS_READY)  ## Check infra/ and deploy/: Bicep, Helm chart, Dockerfile, and their settings
-	@$(BIN)/python -m tests tests/unit/infra tests/integration/infra
+	@INFRA_BUILD=1 $(BIN)/python -m tests tests/unit/infra tests/integration/infra
 
 audit: $(READY) $(AUDIT)/.ready  ## Look for known vulnerabilities of the locked packages
 	@$(BIN)/python -m tools.audit $(AUDIT)/bin/pip-audit

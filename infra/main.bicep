@@ -223,5 +223,8 @@ output RESOURCE_GROUP_NAME string = group.name
 @description('Whether the vault\'s events start the rotation.')
 output ROTATION bool = rotation
 
-@description('What to do next: read the key that clients send.')
+@description('What to do next: check and store the first secrets. Windows: py -3.13 in place of python3.13.')
+output SECRETS_COMMAND string = 'python3.13 -m tools.store_secrets --vault ${vault.outputs.name} --settings infra/main.parameters.json --ask-keys --pins service.pem --write'
+
+@description('After that: read the key that clients send.')
 output NEXT_COMMAND string = 'az functionapp keys list --resource-group ${group.name} --name ${app.outputs.name} --query functionKeys.default'

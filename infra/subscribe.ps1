@@ -13,4 +13,5 @@ if ($env:ROTATION -eq 'true') {
     if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
 }
 Write-Output "The gateway: $env:GATEWAY_URL"
-Write-Output "Next, the key that clients send: $env:NEXT_COMMAND"
+Write-Output "Next, the first secrets: $env:SECRETS_COMMAND"
+Write-Output "Then, the key that clients send: $env:NEXT_COMMAND"

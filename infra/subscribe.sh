@@ -13,4 +13,5 @@ if [ "${ROTATION:-false}" = "true" ]; then
     --output none
 fi
 echo "The gateway: $GATEWAY_URL"
-echo "Next, the key that clients send: $NEXT_COMMAND"
+echo "Next, the first secrets: $SECRETS_COMMAND"
+echo "Then, the key that clients send: $NEXT_COMMAND"

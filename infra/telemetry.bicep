@@ -33,7 +33,7 @@ var ofTimer = [
   {
     name: 'timer'
     description: 'The rotation has not run for half an hour: certificates would expire unnoticed.'
-    query: 'requests | where name == "rotate" and success == true'
+    query: 'requests | where name == "rotate" and tobool(success)'
     operator: 'LessThan'
     threshold: 1
     window: 'PT30M'

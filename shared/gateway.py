@@ -8,7 +8,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,10 +93,14 @@ class SplitHealth:
 
 
 class Gateway:
-    """Everything that one worker holds; belongs to one event loop, as its channels do."""
+    """Everything that one worker holds; belongs to one event loop, as its channels do.
 
-    def __init__(self, config: Settings) -> None:
+    ``read_secret`` stands for Key Vault where secrets are checked before they are stored.
+    """
+
+    def __init__(self, config: Settings, read_secret: Callable[[str], Secret] | None = None) -> None:
         self.settings = config
+        self._read_secret = read_secret or self._read_from_vault
         self.memory, self._decoder = self._make_decoder()
         self._decoders: dict[str, DaemonExecutor] = {}
         self._vault_readers = DaemonExecutor(_VAULT_READERS, "vault")
@@ -327,7 +331,7 @@ class Gateway:
         codecs = {name: service.upstream.codec for name, service in self._services.items()}
         return Rotations(self.settings, rotation, vault, self._the_vault(), codecs)
 
-    def _read_secret(self, name: str) -> Secret:
+    def _read_from_vault(self, name: str) -> Secret:
         return self._the_vault().read(name)
 
     def _the_vault(self) -> "KeyVault":

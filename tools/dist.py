@@ -24,7 +24,7 @@ from tools.lock import LOCK, ROOT, platforms
 DEFAULT = ROOT / ".dist" / "scoring-gateway.zip"
 SITE_PACKAGES = Path(".python_packages/lib/site-packages")
 
-_APP = ("function_app.py", "host.json", "functions", "labels", "protos", "shared", "web")
+APP = ("function_app.py", "host.json", "functions", "labels", "protos", "shared", "web")
 _NOT_DEPLOYED = frozenset({".proto", ".pyc", ".pyi"})
 # What pip writes beside a wheel's files: commands with the path of this Python, and records of them.
 _OF_PIP = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
@@ -59,7 +59,7 @@ def build(root: Path, lock: Path, target: Path) -> None:
 
 def app_files(root: Path) -> Iterator[Path]:
     """The app's own files that are deployed, relative to its folder."""
-    for name in _APP:
+    for name in APP:
         top = root / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             relative = path.relative_to(root)

@@ -49,7 +49,7 @@ class GrpcProbe:
         found, refused = [], False
         for address in self._service.addresses:
             try:
-                found.append(Presented.of(self._handshake(address)))
+                found.append(Presented.of(handshake(self._service, address)))
             except OSError as error:  # ssl's errors are among them
                 refused = refused or (isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""))
             except ValueError:
@@ -91,21 +91,28 @@ class GrpcProbe:
             raise _cause(error) from error
         self._check(response)
 
-    def _handshake(self, address: str) -> bytes:
-        # Nothing is sent over this connection, and nothing is trusted: it only shows what the address presents.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["h2"])  # gRPC's servers refuse the handshake without
-        with (
-            socket.create_connection((address, self._service.port), _HANDSHAKE) as plain,
-            context.wrap_socket(plain, server_hostname=self._service.tls_name or address) as secure,
-        ):
-            leaf = secure.getpeercert(binary_form=True)
-        if leaf is None:
-            raise ssl.SSLError("no certificate was presented")
-        return leaf
+
+def handshake(service: ServiceSettings, address: str) -> bytes:
+    """The certificate that an address of a service presents, in DER form; nothing vouches for it.
+
+    Nothing is sent over this connection, and nothing is trusted: it only shows what is presented.
+
+    Raises:
+        OSError: no handshake could be made.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])  # gRPC's servers refuse the handshake without
+    with (
+        socket.create_connection((address, service.port), _HANDSHAKE) as plain,
+        context.wrap_socket(plain, server_hostname=service.tls_name or address) as secure,
+    ):
+        leaf = secure.getpeercert(binary_form=True)
+    if leaf is None:
+        raise ssl.SSLError("no certificate was presented")
+    return leaf
 
 
 def _cause(error: grpc.RpcError) -> GatewayError:

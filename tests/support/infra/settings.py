@@ -1,8 +1,10 @@
 """The names of the gateway's settings, from the schemas by which it reads them."""
 
+import ast
 from collections.abc import Iterable
 
 from shared.settings.reader import settings_of
+from tests.conftest import ROOT
 from tools.reference import settings as reference
 
 OF_A_SERVICE = {
@@ -19,6 +21,17 @@ GLOBAL = {
     for schema in schemas
     for one in settings_of(schema)
 }
+
+
+def declared() -> set[str]:
+    """The names in all calls of ``setting`` in the code, listed by a section of the reference or not."""
+    return {
+        str(node.args[0].value)
+        for path in (ROOT / "shared" / "settings").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setting"
+        if isinstance(node.args[0], ast.Constant)
+    }
 
 
 def unknown(names: Iterable[str]) -> set[str]:

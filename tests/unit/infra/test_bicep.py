@@ -10,7 +10,8 @@ import yaml
 
 from shared.settings import load
 from tests.conftest import ROOT
-from tests.support.infra import bicep, settings
+from tests.support.infra import bicep, kql, settings
+from tools.store_secrets import arguments
 
 INFRA = ROOT / "infra"
 PARAMETER_FILES = sorted(INFRA.rglob("*.parameters.json"))
@@ -81,12 +82,7 @@ def test_a_parameter_file_fits_and_its_settings_exist(path: Path) -> None:
         name: re.sub(r"\$\{\w+=?(.*)\}", r"\1", value) or "host.example.com"
         for name, value in values["settings"].items()
     }
-    unknown = settings.unknown(given)
-    if "PROTOCOL" not in settings.OF_A_SERVICE and "triton" in path.name:
-        # The gateway of this version speaks TensorFlow Serving's protocol alone.
-        assert unknown == {"SERVICE__RESNET__PROTOCOL"}
-        return
-    assert unknown == set()
+    assert settings.unknown(given) == set()
     load({**given, "KEY_VAULT_URL": "https://kv.vault.azure.net"})
 
 
@@ -113,6 +109,7 @@ def test_what_bicep_derives_are_settings_of_the_gateway() -> None:
     assert settings.unknown(bicep.settings_of(INFRA)) == set()
     assert bicep.read(INFRA / "main.bicep").parameters["settings"].kind == "object"
     assert "union(ownSettings, settings, hostSettings)" in (INFRA / "app.bicep").read_text()
+    assert settings.declared() == settings.GLOBAL | settings.OF_A_SERVICE
     assert settings.unknown({"KEY_VAULT_URI", "SERVICE__A__ADRESS"}) == {"KEY_VAULT_URI", "SERVICE__A__ADRESS"}
 
 
@@ -128,5 +125,56 @@ def test_azure_yaml_names_files_and_outputs_that_exist() -> None:
         text = (ROOT / script["run"]).read_text()
         used = set(re.findall(r"\$(?:env:|\{)?([A-Z_]{4,})", text)) - {"LASTEXITCODE"}
         assert used <= outputs
-        assert {"ROTATION", "FUNCTION_APP_ID", "EVENT_TOPIC_NAME"} <= used
+        assert {"ROTATION", "FUNCTION_APP_ID", "EVENT_TOPIC_NAME", "SECRETS_COMMAND", "NEXT_COMMAND"} <= used
         assert "functions/vault_event" in text
+
+
+def test_the_command_for_the_first_secrets_is_one() -> None:
+    """The command in an output of the deployment, as its own parser reads it."""
+    [line] = [line for line in (INFRA / "main.bicep").read_text().splitlines() if "tools.store_secrets" in line]
+    words = line.partition("'")[2].rstrip("'").split()
+
+    options = arguments.parse(words[words.index("tools.store_secrets") + 1 :])
+
+    assert words[:2] == ["python3.13", "-m"]
+    assert options.settings is not None
+    assert (ROOT / options.settings).is_file()
+
+
+def queries() -> list[str]:
+    """The alerts' queries; what Bicep puts into them is a number."""
+    found = [
+        bicep.text(pair.named_children[1]).strip("'")
+        for path in INFRA.glob("*.bicep")
+        for pair in bicep.walk(bicep.read(path).root)
+        if pair.type == "object_property" and bicep.text(pair.named_children[0]) == "query"
+    ]
+    return [re.sub(r"\$\{\w+\}", "1", query) for query in found if not query.startswith("rule.")]
+
+
+def test_the_alerts_queries_fit_the_tables() -> None:
+    assert len(queries()) >= 3
+    assert [fault for query in queries() for fault in kql.faults(query)] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("itemCount", "itemCounts", "itemCounts is not a column"),
+        ("requests", "AppRequest", "AppRequest is not a known table"),
+        ("summarize", "summarise", "summarise is not a known operator"),
+        ("sumif(", "sumIf(", "sumIf is not a known function"),
+        ("toint(resultCode)", "resultCode", ">=: number, where string is expected"),
+        ("sum(itemCount)", "sum(itemCount, 1)", "sum takes 1 arguments, not 2"),
+        ("failed >= 5 and", "failed >= 5 &&", "' && failed > 0.01 * ' is not expected"),
+        ("| where failed >= 5", "| where itemCount >= 5", "itemCount is not a column; there are failed, total"),
+        ("total = sum(itemCount)", "total = sum(itemCount", ") is missing before |"),
+        ("tobool(success)", "success == true", "==: bool, where dynamic is expected"),
+        ("tobool(success)", "duration", "and: number, where bool is expected"),
+        ("percentile(duration, 95)", "percentile(name, 95)", "percentile: string, where number is expected"),
+    ],
+)
+def test_a_planted_fault_of_a_query_is_found(old: str, new: str, fault: str) -> None:
+    [query, *_] = [query for query in queries() if old in query]
+
+    assert any(fault in found for found in kql.faults(query.replace(old, new, 1))), kql.faults(query.replace(old, new))
