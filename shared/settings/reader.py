@@ -276,7 +276,7 @@ def _read_flag(reader: Reader, key: str, default: bool) -> bool:
 
 
 _YES_NO = choice(_YesNo)
-FLAG = Kind(_read_flag, _YES_NO.allowed)
+FLAG = Kind(_read_flag, "`no` or `yes`; `false` or `true`")
 
 
 def secret_name(default: str) -> Kind[str]:

@@ -124,7 +124,7 @@ class Checker:
             model = _model(codec)
             tried, not_tried = len(ways) - 1, causes.untried(model)
             for variant in causes.variants(model):
-                if found and len(variant.causes) >= min(map(len, found)):
+                if found and len(variant.causes) > min(map(len, found)):
                     break
                 try:
                     found += await self._explained(variant, report, ways, codec, context)

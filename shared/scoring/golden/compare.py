@@ -59,7 +59,7 @@ def _of_output(name: str, expected: Floats, tolerance: float, outputs: Mapping[s
 
 def _of_class(expected: Photograph, scores: Floats, reading: Reading) -> str:
     names = reading.names
-    candidates = _classes(expected, names)
+    candidates = _classes(expected, reading)
     if not candidates:
         return f"the label {printable(expected.label or '', 40)!r} is not in LABELS"
     if expected.index is not None and expected.label is not None and reading.shift == 0:
@@ -81,11 +81,14 @@ def _of_class(expected: Photograph, scores: Floats, reading: Reading) -> str:
     return f"{what} has {found:.4f}; {expected.score:.4f} ± {expected.tolerance:g} is expected{better}"
 
 
-def _classes(expected: Photograph, names: tuple[str, ...]) -> list[int]:
-    """The indices that are meant; several where classes share a name."""
-    if expected.index is not None:
+def _classes(expected: Photograph, reading: Reading) -> list[int]:
+    """The indices that are meant; several where classes share a name.
+
+    Of a label and an index, the label is what a shift of the names is about.
+    """
+    if expected.index is not None and (expected.label is None or reading.shift == 0):
         return [expected.index]
-    return [index for index, name in enumerate(names) if name == expected.label]
+    return [index for index, name in enumerate(reading.names) if name == expected.label]
 
 
 def _named(index: int, names: tuple[str, ...]) -> str:
