@@ -6,11 +6,14 @@ the simulated engine.
 """
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from devstack.photos import photo
 from tests.conftest import ROOT
 from tests.support.devstack.stack_process import StackProcess
 from tests.system.openapi import accepted_failures, schemathesis_run
@@ -47,7 +50,9 @@ pytestmark = pytest.mark.timeout(schemathesis_run.TIMEOUT + 60)
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A complete run of schemathesis with a separate stack."""
     folder = tmp_path_factory.mktemp("openapi")
-    with StackProcess(folder / "stack", "--enable-auth", "--engine", "simulated", "--latency-ms", "0") as up:
+    options = ("--enable-auth", "--engine", "simulated", "--latency-ms", "0")
+    golden = dict.fromkeys(("SERVICE__IMAGENET__GOLDEN", "SERVICE__IMAGENET_TENSOR__GOLDEN"), str(_golden(folder)))
+    with StackProcess(folder / "stack", *options, environment=golden) as up:
         up.until_serving()
         keys = json.loads((up.folder / "host-keys.json").read_text())
         yield schemathesis_run.run(up.addresses()["Web page"].rstrip("/"), folder, keys)
@@ -55,6 +60,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         assert up.wait_for_end() == 0
         # No request caused an unexpected exception.
         assert "internal-error" not in up.err
+
+
+def _golden(folder: Path) -> Path:
+    """A folder with one golden photograph, which matches whatever the simulated engine makes of it."""
+    golden = folder / "golden"
+    golden.mkdir()
+    shutil.copyfile(photo("logo2"), golden / "logo.png")
+    expected = {"photographs": {"logo.png": {"class": 0, "score": 0.5, "tolerance": 1}}}
+    (golden / "expected.json").write_text(json.dumps(expected))
+    return golden
 
 
 def test_no_response_contradicts_the_document(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ def test_a_report_is_printed_after_a_busy_gateway_and_the_key_is_sent(
 def test_what_is_not_a_report_or_a_problem_is_an_error(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     server.script = [
         Response(body=b"{}"),
-        problem(500, "The gateway's settings are wrong", "SERVICE__CATS__GOLDEN is."),
+        problem(500, "Settings are wrong", "SERVICE__CATS__GOLDEN is."),
     ]
 
     assert main(["golden", "check"]) == 1
