@@ -106,6 +106,13 @@ def test_only_a_deadline_that_the_request_set_is_accepted(status: int, timeout: 
     assert accepted_failures.is_requested_timeout(status, timeout) is is_accepted
 
 
+def test_a_form_of_the_documented_form_may_have_too_many_images() -> None:
+    content = b'{"type":"urn:problem-type:scoring-gateway:too-many-images"}'
+    assert accepted_failures.has_too_many_images(413, content)
+    assert not accepted_failures.has_too_many_images(400, content)
+    assert not accepted_failures.has_too_many_images(413, b"{}")
+
+
 def test_only_an_empty_401_is_accepted_without_a_content_type() -> None:
     assert accepted_failures.is_empty_401(401, b"")
     assert not accepted_failures.is_empty_401(401, b"x")
