@@ -24,12 +24,12 @@ async def golden_check(req: func.HttpRequest, context: func.Context) -> func.Htt
 async def _check(req: func.HttpRequest, invocation: func.Context) -> func.HttpResponse:
     service = gateway().service(req.params.get("service") or None)
     name = service.settings.name
-    if service.checker is None:
+    if service.golden is None:
         setting = f"{prefix(name)}GOLDEN"
         raise NoGoldenPhotographs(f"The service {name!r} has no golden photographs: {setting} is not set.")
-    context = request_context(req, invocation, _SECONDS)
-    report = await service.checker.check(context)
-    causes = await service.checker.causes(report, context)
+    context, checker = request_context(req, invocation, _SECONDS), service.golden.checker
+    report = await checker.check(context)
+    causes = await checker.causes(report, context)
     body: dict[str, object] = {
         "service": name,
         "request_id": context.request_id,

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.decoder import Decoder
     from shared.scoring.decoding.memory import Memory
-    from shared.scoring.golden.check import Checker
     from shared.scoring.golden.watch import Golden, GoldenStatus
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
@@ -55,7 +54,6 @@ class Service:
     upstream: "Upstream"
     scorer: "Scorer"
     model: "Model"
-    checker: "Checker | None" = None
     golden: "Golden | None" = None
 
     @property
@@ -271,7 +269,7 @@ class Gateway:
         checker = Checker(service.upstream, service.scorer, self._decoder, decoders, self.settings.limits)
         golden = Golden(service.settings, checker)
         service.upstream.listeners.append(golden.answered)
-        return replace(service, checker=checker, golden=golden)
+        return replace(service, golden=golden)
 
     def _make_decoder(self) -> "tuple[Memory, Decoder]":
         from shared.scoring.decoding.decoder import Decoder  # noqa: PLC0415 - as above

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from shared.errors import DeadlineExceeded, GatewayError, Misconfigured, Overloaded
+from shared.errors import DeadlineExceeded, GatewayError, Misconfigured, Overloaded, ServiceAnswerInvalid
 from shared.quoting import printable
 from shared.scoring import labels
 from shared.scoring.decoding.decoder import Decoder
@@ -128,7 +128,7 @@ class Checker:
                     break
                 try:
                     found += await self._explained(variant, report, ways, codec, context)
-                except DeadlineExceeded:
+                except (DeadlineExceeded, TimeoutError):
                     not_tried = f"{not_tried} There was no time for all of the causes.".strip()
                     break
                 tried += len(ways)
@@ -154,7 +154,10 @@ class Checker:
             if variant.stretched:
                 work = ToSquare(variant.preprocessing.size, self._limits.image_pixels)
                 data = await self._decoder.run(work, data, bytes, self._executor, context)
-            found, _ = await self._outputs(Upload(outcome.photograph.file, data), context, changed)
+            try:
+                found, _ = await self._outputs(Upload(outcome.photograph.file, data), context, changed)
+            except ServiceAnswerInvalid:  # values out of the model's range gave some that are not finite
+                return []
             outputs.append(found)
             left = [way for way in left if not deviation(outcome.photograph, found, way[1])]
             if not left:

@@ -41,7 +41,7 @@ class GoldenStatus:
 
 
 class Golden:
-    """The background check of one service; belongs to one event loop."""
+    """The background check of one service; belongs to one event loop. ``checker`` checks at once, for people."""
 
     # _seen      the model's version in the last answer; _NONE before the first
     # _result    the last complete check
@@ -51,7 +51,7 @@ class Golden:
 
     def __init__(self, service: ServiceSettings, checker: Checker) -> None:
         self._service = service
-        self._checker = checker
+        self.checker = checker
         self._seen: object = _NONE
         self._result = GoldenStatus()
         self._problem: GatewayError | None = None
@@ -96,7 +96,7 @@ class Golden:
             await asyncio.sleep(max(self._again_at - time.monotonic(), 0))
             seen = self._seen
             try:
-                report = await self._checker.check(RequestContext("golden", time.monotonic() + CHECK_SECONDS))
+                report = await self.checker.check(RequestContext("golden", time.monotonic() + CHECK_SECONDS))
             except GatewayError as error:
                 failed += 1
                 self._failed(error)

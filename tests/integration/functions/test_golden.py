@@ -153,6 +153,19 @@ async def test_files_that_the_service_decodes_are_compared_and_not_explained(fol
     assert "The service decodes the files itself" in report["causes"]["not_tried"]
 
 
+@pytest.mark.usefixtures("service")
+async def test_a_discovered_service_is_checked_and_explained_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {"PROTOCOL": "open-inference", "MODEL": "imagenet-pixels", "INPUT_FORM": ""}.items():
+        monkeypatch.setenv(f"SERVICE__PIXELS__{key}", value)
+    assert (await check("pixels")).json["golden"] == "4 of 4"
+    await gateway.forget()
+    monkeypatch.setenv("SERVICE__PIXELS__CHANNEL_ORDER", "BGR")
+
+    report = (await check("pixels")).json
+
+    assert (report["model_version"], report["causes"]["matches_with"]) == ("1", ["CHANNEL_ORDER=RGB"])
+
+
 async def test_recorded_photographs_match_raw_outputs_too(
     command: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ class Model:
         self.versions: list[int] = []
         self.error: Exception | None = None
         self.before: Callable[[], object] = lambda: None
+        self.largest = np.inf
 
     async def __call__(self, request: bytes, _: RequestContext) -> bytes:
         self.calls += 1
@@ -58,6 +59,7 @@ class Model:
         await asyncio.sleep(0)
         tensor = PredictRequest.FromString(request).inputs["images"]
         values = np.frombuffer(tensor.tensor_content, "<f4").reshape(-1, 3).mean(axis=0) if not tensor.string_val else 0
+        values = np.where(np.abs(values) > self.largest, np.nan, values)
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1), TensorShapeProto.Dim(size=3)])
         output = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=np.zeros(3) + values)
         spec = ModelSpec()
@@ -174,6 +176,17 @@ async def test_an_output_that_is_read_in_the_wrong_way_is_found_without_a_call(m
     assert causes.matches_with == (("OUTPUT_FORM=probabilities",),)
     assert causes.not_tried == ENCODED
     assert test.model.calls == calls
+
+
+async def test_a_cause_with_which_the_model_fails_explains_nothing(make: Make) -> None:
+    """Values of 0 to 255 overflow many a model that expects 0 to 1."""
+    test = make(preprocessing=Preprocessing(size=SIDE, resize=SIDE, order=ChannelOrder.BGR, mean=(0, 0, 0)))
+    test.model.largest = 2.0
+
+    report = await test.checker.check(context())
+    causes = await test.checker.causes(report, context())
+
+    assert causes.matches_with == (("CHANNEL_ORDER=RGB", "CHANNEL_MEAN=unit and CHANNEL_SCALE=unit"),)
 
 
 async def test_causes_end_with_the_deadline(make: Make) -> None:
