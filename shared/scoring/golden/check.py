@@ -118,7 +118,9 @@ class Checker:
             return Causes()
         photographs, outputs = [one for one, _ in scored], [found for _, found in scored]
         ways = causes.readings(self._reading, photographs, self._service.labels)
-        found = [one for one in causes.explanations(photographs, outputs, ways) if one]
+        # In a thread: each way looks for each label in what may be thousands of names.
+        explained = await asyncio.to_thread(lambda: list(causes.explanations(photographs, outputs, ways)))
+        found = [one for one in explained if one]
         async with self._alone(context):
             codec = await self._codec(context)
             model = _model(codec)
