@@ -98,6 +98,10 @@ class Options:
         return self.folder / "logs"
 
     @property
+    def golden(self) -> Path:
+        return self.folder.resolve() / "golden"
+
+    @property
     def keys_file(self) -> Path:
         return self.folder / "host-keys.json"
 
@@ -185,7 +189,7 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
         *(["--enable-auth"] if options.enable_auth else []),
         *(["--quiet"] if options.quiet else []),
     ]
-    variables = {**environment(addresses, state), **without_proxy(os.environ)}
+    variables = {**environment(addresses, state), **golden_settings(options), **without_proxy(os.environ)}
     (host,) = await supervisor.start(Program(HOST, "devstack.host", arguments, environment=variables))
     return replace(addresses, host=host)
 
@@ -215,6 +219,11 @@ def environment(addresses: Addresses, state: State) -> Mapping[str, str]:
         StackFailed: the key of the identity endpoint is missing.
     """
     return {**_places(addresses, state.ca), "IDENTITY_HEADER": _identity_key(state)}
+
+
+def golden_settings(options: Options) -> Mapping[str, str]:
+    """The setting of the service's golden photographs; none for the simulated engine, which knows no photographs."""
+    return {f"{prefix(SERVICE)}GOLDEN": str(options.golden)} if options.engine == "model" else {}
 
 
 def _identity_key(state: State) -> str:

@@ -153,6 +153,14 @@ class UnknownService(GatewayError):
     meaning = "The settings configure no service of that name."
 
 
+class NoGoldenPhotographs(GatewayError):
+    slug = "no-golden-photographs"
+    status = 404
+    title = "The service has no golden photographs"
+    meaning = "The settings name no folder of golden photographs for the service."
+    remedy = "Deploy a folder with photographs and expected.json, and name it in the service's setting GOLDEN."
+
+
 class UnknownVersion(GatewayError):
     slug = "unknown-version"
     status = 404

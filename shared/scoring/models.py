@@ -172,6 +172,8 @@ class Model:
                 sent = (count, *shape) if model.batched else shape
                 request = requests.numbers(datatype, sent, content[start * size : (start + count) * size])
                 outputs.append(codec.output(await self._upstream.infer(request, context, count), count))
+        if selector == Selector():
+            self._upstream.answered(outputs[-1].version)
         return _joined(outputs)
 
     def _rows_in_a_message(

@@ -104,19 +104,24 @@ class Scorer:
                     raise result
         return results
 
-    async def outputs(self, uploads: Sequence[Upload], selector: Selector, context: RequestContext) -> list[Output]:
+    async def outputs(
+        self, uploads: Sequence[Upload], selector: Selector, context: RequestContext, codec: Codec | None = None
+    ) -> list[Output]:
         """The service's own output for each image, ``[1, ...]``, neither ranked nor named; otherwise as :meth:`score`.
 
-        ``selector`` chooses the version and signature of the model.
+        ``selector`` chooses the version and signature of the model; ``codec`` is that of the model, unless another is
+        given, which prepares images in another way.
         """
 
-        def output(codec: Codec, _: Upload, response: bytes) -> Output:
-            return codec.output(response, 1)
+        def output(codec: Codec, upload: Upload, response: bytes) -> Output:
+            return row(upload, codec.output(response, 1))
 
         def row(_: Upload, output: Output) -> Output:
+            if selector == _DEFAULT:
+                self._upstream.answered(output.version)
             return output
 
-        codec = await self._codec(context)
+        codec = codec or await self._codec(context)
         job = _Job(codec, selector, self._requests(codec, selector), output, row)
         return await self._each(uploads, job, context)
 
@@ -280,8 +285,7 @@ class Scorer:
     def _prediction(self, file: str, output: Output, ranking: Ranking) -> Prediction:
         scores = output.values
         version = None if output.version is None else str(output.version)
-        if self._upstream.discovery is not None:
-            self._upstream.discovery.answered(output.version)
+        self._upstream.answered(output.version)
         if self._service.output_form is OutputForm.LOGITS:
             scores = labels.softmax(scores)
         ranked = labels.rank(scores, self._names, ranking)

@@ -97,6 +97,8 @@ def _service(name: str, reader: Reader) -> ServiceSettings:
             own.fault("MODEL", "is missing: this protocol's requests name the model")
     _check_input(service, own)
     _check_trust(service, own)
+    if service.golden_enforce and not service.golden:
+        own.fault("GOLDEN_ENFORCE", "is set, but GOLDEN names no folder of photographs")
     return _with_open_ones(service, own) if service.is_discovered else _with_sizes(service, own)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from shared.settings.reader import (
     FILE,
+    FLAG,
     TEXT,
     address,
     choice,
@@ -301,6 +302,20 @@ class ServiceSettings:
         TEXT,
         "imagenet",
         "`imagenet`, `imagenet-background` (1,001 classes), or a UTF-8 file in the app, one name a line",
+    )
+    golden: str = setting(
+        "GOLDEN",
+        TEXT,
+        "",
+        "a folder in the app with photographs and `expected.json`, what the model must make of them "
+        "([golden photographs](../golden.md))",
+    )
+    golden_enforce: bool = setting(
+        "GOLDEN_ENFORCE",
+        FLAG,
+        False,
+        "`true`: the service is not ready unless its golden photographs match",
+        shown="no",
     )
     max_message_bytes: int = setting(
         "MAX_MESSAGE_BYTES",

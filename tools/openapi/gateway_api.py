@@ -134,6 +134,34 @@ _SERVICE_HEALTH = _health(
     "service_health", "The health of each service, with details.", "Health", _HEALTH, key=FUNCTION_KEY
 )
 
+_GOLDEN_REPORT = {
+    "service": "imagenet-tensor",
+    "request_id": problems.REQUEST_ID,
+    "golden": "0 of 1",
+    "matches": False,
+    "photographs": [
+        {
+            "file": "coffee.png",
+            "matches": False,
+            "deviation": "'espresso' (class 967) has 0.8702; 0.9511 ± 0.02 is expected",
+        }
+    ],
+    "causes": {"matches_with": ["CHANNEL_ORDER=RGB"], "tried": 47, "not_tried": ""},
+    "model_version": "1",
+}
+_GOLDEN = operation(
+    "golden_check",
+    "Check the golden photographs of a service, and try the likely causes of deviations.",
+    tag="Health",
+    key=FUNCTION_KEY,
+    description="Takes some seconds. The photographs are those of the folder in the service's setting GOLDEN.",
+    parameters=("golden-of", "timeout", "request-id"),
+    responses={
+        "200": response("What matches, and what does not.", content("GoldenReport", deviating=_GOLDEN_REPORT)),
+        **problems.responses(problems.UNKNOWN_SERVICE, problems.GOLDEN, problems.PARAMETER, problems.SERVICE),
+    },
+)
+
 _ROTATION_PROBLEMS = [*problems.UNKNOWN_SERVICE, *problems.CONTROL_PLANE, *problems.SERVICE]
 _ROTATION_STATUS = operation(
     "rotation_status",
@@ -193,6 +221,7 @@ PATHS: Mapping[str, Json] = {
     "/api/health/live": {"get": _LIVE},
     "/api/health/ready": {"get": _ALL_READY},
     "/api/health/services": {"get": _SERVICE_HEALTH},
+    "/api/golden": {"post": _GOLDEN},
     "/api/rotation": {"get": _ROTATION_STATUS, "post": _ROTATION_RUN},
     "/": _file("web_page", "A web page for scoring images.", _HTML),
     "/web/{file}": _file(

@@ -41,6 +41,9 @@ PARAMETERS: Mapping[str, Json] = {
     "scored-by": _query(
         "service", "The service that scores; the default one if missing.", string(), example="imagenet"
     ),
+    "golden-of": _query(
+        "service", "The service that is checked; the default one if missing.", string(), example="imagenet"
+    ),
     "rotation-of": _query("service", "Return only the rotation of this service.", string(), example="imagenet"),
     "timeout": _header(
         "Request-Timeout-Ms",

@@ -127,7 +127,13 @@ SCHEMAS: Mapping[str, Json] = {
     # --- Health
     "Live": obj(status=string(const="live")),
     "Ready": obj(status=_READINESS, services=_map_of("ServiceReadiness")),
-    "ServiceReadiness": obj(status=_READINESS, optional={"problem": schema("Problem")}),
+    "ServiceReadiness": obj(
+        status=_READINESS,
+        optional={
+            "golden": string("The golden photographs that match, as in 8 of 8; checking, or not checked."),
+            "problem": schema("Problem"),
+        },
+    ),
     "Health": obj(status=_READINESS, services=_map_of("ServiceHealth")),
     "ServiceHealth": obj(
         "Of a service that spreads its requests over others, status and members only.",
@@ -140,6 +146,7 @@ SCHEMAS: Mapping[str, Json] = {
                 stale=boolean("Whether they are in use although Key Vault cannot be read."),
                 optional={"problem": schema("Problem")},
             ),
+            "golden": schema("GoldenStatus"),
             "members": _map_of("TrafficShare"),
             "problem": schema("Problem"),
         },
@@ -149,6 +156,35 @@ SCHEMAS: Mapping[str, Json] = {
         share=number("Its part of the requests at the moment, from 0 to 1."),
         state=string("returning: its share is coming back slowly.", enum=["ready", "returning", "not-ready"]),
         optional={"why": string("Why it is not ready: a problem's type, or the status that it reports.")},
+    ),
+    "GoldenStatus": obj(
+        "The last check of the service's golden photographs.",
+        result=string("How many match, as in 8 of 8; checking, or not checked."),
+        optional={
+            "model_version": string(),
+            "first_deviation": string("The first photograph that does not match, and why."),
+            "problem": schema("Problem"),
+        },
+    ),
+    "GoldenReport": obj(
+        service=string(),
+        request_id=string(),
+        golden=string("How many match, as in 8 of 8."),
+        matches=boolean("Whether all do."),
+        photographs=array(
+            obj(
+                file=string(),
+                matches=boolean(),
+                deviation=string("What deviates from expected.json; empty if nothing does."),
+            )
+        ),
+        causes=obj(
+            "The likely causes, tried if something deviates.",
+            matches_with=array(string(), "The settings with each of which all photographs match."),
+            tried=integer("How many combinations of settings were tried.", minimum=0),
+            not_tried=string("What cannot be tried, and why; empty if nothing."),
+        ),
+        optional={"model_version": string()},
     ),
     # --- Rotation
     "RotationRequest": obj(

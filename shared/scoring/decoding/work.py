@@ -34,3 +34,14 @@ class ToFile:
 
     def __call__(self, data: bytes) -> memoryview:
         return memoryview(images.to_file(data, self.preprocessing, self.max_pixels, self.max_bytes))
+
+
+@dataclass(frozen=True)
+class ToSquare:
+    """Make an image file of the whole picture, stretched to a square."""
+
+    side: int
+    max_pixels: int
+
+    def __call__(self, data: bytes) -> memoryview:
+        return memoryview(images.to_square(data, self.side, self.max_pixels))

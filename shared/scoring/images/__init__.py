@@ -11,14 +11,14 @@ from shared.scoring.images.formats import Format, format_of
 from shared.scoring.images.forwarding import forwardable
 
 if TYPE_CHECKING:
-    from shared.scoring.images.outputs import normalise, to_file, to_pixels, to_tensor
+    from shared.scoring.images.outputs import normalise, to_file, to_pixels, to_square, to_tensor
 
-__all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_pixels", "to_tensor"]
+__all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_pixels", "to_square", "to_tensor"]
 
 
 def __getattr__(name: str) -> Any:
     """Import Pillow with the first image that is decoded (PEP 562); some services never need it."""
-    if name not in {"normalise", "to_file", "to_pixels", "to_tensor"}:
+    if name not in {"normalise", "to_file", "to_pixels", "to_square", "to_tensor"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shared.scoring.images import outputs  # noqa: PLC0415 - see above
 

@@ -74,6 +74,16 @@ def to_file(data: bytes, how: Preprocessing, max_pixels: int, max_bytes: int) ->
     )
 
 
+def to_square(data: bytes, side: int, max_pixels: int) -> bytes:
+    """A PNG of the whole picture, upright, stretched to a square; raises as :func:`to_file`."""
+    # Twice as large at first: what is resized twice is then as sharp as what is resized once.
+    image = decode_small(data, 2 * side, max_pixels, enlarge=False).resize((side, side), Image.Resampling.BICUBIC)
+    image.info.clear()
+    out = io.BytesIO()
+    image.save(out, "PNG", **_PNG)
+    return out.getvalue()
+
+
 def normalise(image: Image.Image, how: Preprocessing) -> Floats:
     """``(value - mean) / scale`` of an RGB image, as ``[height, width, 3]`` float32 in the channel order of ``how``."""
     pixels = np.asarray(image)

@@ -132,6 +132,8 @@ def test_every_setting_of_a_service_is_used() -> None:
             "SERVICE__BIG_CATS__OUTPUT_NAME": "y",
             "SERVICE__BIG_CATS__OUTPUT_FORM": "logits",
             "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
+            "SERVICE__BIG_CATS__GOLDEN": "golden/cats",
+            "SERVICE__BIG_CATS__GOLDEN_ENFORCE": "true",
             "SERVICE__BIG_CATS__MAX_MESSAGE_BYTES": "8388608",
             "SERVICE__BIG_CATS__DEADLINE_MS": "2500",
             "SERVICE__BIG_CATS__MAX_CONCURRENCY": "8",
@@ -178,6 +180,8 @@ def test_every_setting_of_a_service_is_used() -> None:
         "output_name": "y",
         "output_form": OutputForm.LOGITS,
         "labels": "labels/cats.txt",
+        "golden": "golden/cats",
+        "golden_enforce": True,
         "max_message_bytes": 8 * 1024 * 1024,
         "deadline_seconds": 2.5,
         "max_concurrency": 8,
@@ -267,6 +271,12 @@ def test_a_secret_in_place_of_its_name_is_not_repeated() -> None:
 
     assert "SERVICE__CATS__PRIMARY_KEY_SECRET is not the name of a Key Vault secret" in detail
     assert "p4ssw0rd" not in detail
+
+
+def test_a_check_is_enforced_only_where_there_is_one() -> None:
+    assert "GOLDEN names no folder" in faults(SERVICE__CATS__GOLDEN_ENFORCE="true")
+    assert "it is one of no, yes, false, true" in faults(SERVICE__CATS__GOLDEN="x", SERVICE__CATS__GOLDEN_ENFORCE="1")
+    assert not load({**MINIMAL, "SERVICE__CATS__GOLDEN_ENFORCE": "false"}).services["cats"].golden_enforce
 
 
 def test_the_settings_of_a_rotated_service() -> None:

@@ -109,6 +109,19 @@ def test_a_request_is_admitted_below_the_limit_however_many_its_images() -> None
                 pass
 
 
+def test_work_that_can_wait_has_room_below_a_share_of_the_limit() -> None:
+    admission = Admission(4, 10)
+    assert admission.has_room(0.5)
+    with admission.permit(1, context()):
+        assert admission.has_room(0.5)
+        with admission.permit(1, context()):
+            assert not admission.has_room(0.5)
+    alone = Admission(1, 10)
+    assert alone.has_room(0.5)
+    with alone.permit(1, context()):
+        assert not alone.has_room(0.5)
+
+
 def test_a_permit_is_released_after_any_exception() -> None:
     admission = Admission(1, 10)
 

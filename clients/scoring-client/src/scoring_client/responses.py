@@ -1,7 +1,7 @@
 """The meaning of the gateway's responses: decisions without I/O."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from scoring_client.results import UNREACHABLE, USAGE, Json, Problem, Stop
 
 _UNKNOWN_SERVICE = "urn:problem-type:scoring-gateway:unknown-service"
+_NO_PHOTOGRAPHS = "urn:problem-type:scoring-gateway:no-golden-photographs"
 _KEPT = ("service", "model", "request_id")
 _PROBLEM = ("type", "title", "detail", "remedy", "request_id")
 
@@ -22,13 +23,18 @@ class Refused:
     retry_after: float | None = None
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes, *, with_key: bool) -> Json | Refused:
-    """The labels of the one image that was sent, or why there are none.
+# The content of an answer; None if it is not as specified.
+Parse = Callable[[Json], "Json | None"]
+
+
+def read(status: int, headers: Mapping[str, str], body: bytes, parse: Parse, *, with_key: bool) -> Json | Refused:
+    """What an answer holds, or why it does not.
 
     Args:
         status: the HTTP status.
         headers: the response's headers; the mapping decides about upper and lower case.
         body: the response's body.
+        parse: :func:`labels` or :func:`golden`.
         with_key: whether a key was sent.
 
     Raises:
@@ -36,7 +42,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes, *, with_key: bool
     """
     document = _object(body)
     if status == 200:
-        return _labels(document) or _not_a_gateway("The response holds no labels.", status)
+        return parse(document) or _not_a_gateway(f"The response holds no {_HELD[parse]}.", status)
     if status in {401, 403}:
         action = "refuses the" if with_key else "requires a"
         raise Stop(f"the gateway {action} key: set SCORING_KEY to one of its function keys", UNREACHABLE)
@@ -70,7 +76,15 @@ def _object(body: bytes) -> Json:
     return document if isinstance(document, dict) else {}
 
 
-def _labels(document: Json) -> Json | None:
+def golden(document: Json) -> Json | None:
+    """The report of golden photographs; None if it is not as specified."""
+    photographs, causes = document.get("photographs"), document.get("causes")
+    if not isinstance(photographs, list) or not all(isinstance(one, dict) for one in photographs):
+        return None
+    return document if isinstance(causes, dict) and isinstance(document.get("golden"), str) else None
+
+
+def labels(document: Json) -> Json | None:
     """The members that are written, in this order; None if the labels are not as specified."""
     predictions = document.get("predictions")
     if not isinstance(predictions, list) or len(predictions) != 1 or not isinstance(predictions[0], dict):
@@ -113,4 +127,9 @@ def _not_a_gateway(detail: str, status: int) -> Refused:
 def _not_found(document: Json) -> Stop:
     if document.get("type") == _UNKNOWN_SERVICE:
         return Stop(f"{_problem(document, 404).sentence} Select another with --service.", USAGE)
+    if document.get("type") == _NO_PHOTOGRAPHS:
+        return Stop(_problem(document, 404).sentence, USAGE)
     return Stop("no scoring gateway answers at the URL (404): check --url or SCORING_URL", UNREACHABLE)
+
+
+_HELD: Mapping[Parse, str] = {labels: "labels", golden: "report of golden photographs"}

@@ -62,7 +62,7 @@ def test_retries_after_lost_connections_are_limited() -> None:
     ],
 )
 def test_a_response_with_invalid_labels_is_refused(body: dict[str, object]) -> None:
-    outcome = responses.read(200, {}, json.dumps(body).encode(), with_key=False)
+    outcome = responses.read(200, {}, json.dumps(body).encode(), responses.labels, with_key=False)
 
     assert isinstance(outcome, responses.Refused)
     assert outcome.problem.detail == "The response holds no labels."
@@ -71,7 +71,7 @@ def test_a_response_with_invalid_labels_is_refused(body: dict[str, object]) -> N
 
 @pytest.mark.parametrize(("status", "title"), [(413, "The photograph is too large"), (500, "status 500")])
 def test_a_response_of_the_host_without_a_body_is_explained(status: int, title: str) -> None:
-    outcome = responses.read(status, {}, b"", with_key=True)
+    outcome = responses.read(status, {}, b"", responses.labels, with_key=True)
 
     assert isinstance(outcome, responses.Refused)
     assert title in outcome.problem.title
