@@ -1,7 +1,9 @@
-"""POST /api/score, and /json, /image and /api/services/{service}/score: images in, labels out.
+"""POST /api/score, and /json, /image and /api/services/{service}/score: images in, labels, scores or outputs out.
 
 GET /api/services lists the services.
 """
+
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
@@ -13,11 +15,18 @@ from functions.http.uploads import submission
 from shared.errors import GatewayError
 from shared.gateway import Service, ServiceHealth, gateway
 from shared.scoring.types import Prediction, Upload
+from shared.settings import OutputKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.upstream.codecs import Tensor
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
 # The parameters of the query; ``code`` is the function key, which the host reads.
 _QUERY = frozenset({"top", "threshold", "partial", "service", "code"})
+_OF_CLASSES = frozenset({"top", "threshold"})
 _IGNORED = "Ignored-Parameters"
 
 
@@ -60,16 +69,16 @@ async def _score(req: func.HttpRequest, invocation: func.Context, name: str | No
     images, wanted = submitted.images, ranking(options)
     if flag(options, "partial"):
         results = await service.scorer.score_partially(images, wanted, context)
-        predictions = [_result(image, one) for image, one in zip(images, results, strict=True)]
+        predictions = [await _result(image, one) for image, one in zip(images, results, strict=True)]
     else:
-        predictions = [_prediction(one) for one in await service.scorer.score(images, wanted, context)]
+        predictions = [await _prediction(one) for one in await service.scorer.score(images, wanted, context)]
     body = {
         "service": service.settings.name,
         "model": service.settings.model,
         "request_id": context.request_id,
         "predictions": predictions,
     }
-    return json_response(body, headers={"Server-Timing": context.timings.server_timing(), **_ignored(req)})
+    return json_response(body, headers={"Server-Timing": context.timings.server_timing(), **_ignored(req, service)})
 
 
 def _service(name: str | None, queried: str) -> Service:
@@ -79,25 +88,43 @@ def _service(name: str | None, queried: str) -> Service:
     return gateway().service(name or queried or None)
 
 
-def _prediction(one: Prediction) -> dict[str, object]:
+async def _prediction(one: Prediction) -> dict[str, object]:
     labels = [{"id": label.id, "label": label.label, "score": label.score} for label in one.labels]
     body: dict[str, object] = {"file": one.file, "labels": labels}
     if one.version is not None:
         body["model_version"] = one.version
-    if one.scores is not None:
+    if isinstance(one.scores, list):
         body["scores"] = one.scores
+    elif one.scores is not None:
+        from functions.http import arrays  # noqa: PLC0415 - numpy, which no cold start needs
+
+        body["scores"] = arrays.numbers(one.scores)
+    if one.outputs is not None:
+        body["outputs"] = await _outputs(one.outputs)
+    if one.placement is not None:
+        body["placement"] = one.placement._asdict()
     return body
 
 
-def _result(image: Upload, one: Prediction | GatewayError) -> dict[str, object]:
+async def _outputs(found: "Sequence[Tensor]") -> list[dict[str, object]]:
+    from functions.http import arrays  # noqa: PLC0415 - as above
+
+    return await arrays.written(found, lambda: [arrays.described(one) for one in found])
+
+
+async def _result(image: Upload, one: Prediction | GatewayError) -> dict[str, object]:
     if isinstance(one, GatewayError):
         return {"file": image.name, "labels": [], "problem": problem(one)}
-    return _prediction(one)
+    return await _prediction(one)
 
 
-def _ignored(req: func.HttpRequest) -> dict[str, str]:
-    """A header that names the query's unknown parameters: a misspelled one would otherwise not be noticed."""
-    unknown = [name for name in req.params if name not in _QUERY and name.isascii() and name.isidentifier()]
+def _ignored(req: func.HttpRequest, service: Service) -> dict[str, str]:
+    """A header that names the query's unknown parameters: a misspelled one would otherwise not be noticed.
+
+    So are those that choose classes, of a service that returns none.
+    """
+    known = _QUERY if service.settings.output is OutputKind.CLASSES else _QUERY - _OF_CLASSES
+    unknown = [name for name in req.params if name not in known and name.isascii() and name.isidentifier()]
     return {_IGNORED: ", ".join(name[:40] for name in unknown[:10])} if unknown else {}
 
 
@@ -115,5 +142,6 @@ def _described(name: str, health: ServiceHealth) -> dict[str, object]:
         "model": settings.model,
         "default": name == gateway().settings.default_service,
         "accepts": service.upstream.accepts,
+        "returns": settings.output.value,
         "status": "ready" if health.ready else "not-ready",
     }

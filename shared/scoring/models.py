@@ -39,6 +39,7 @@ from shared.upstream.codecs import (
     RequestTemplate,
     Selector,
     Signatures,
+    TensorMetadata,
     VersionStatus,
     tensors,
 )
@@ -152,6 +153,14 @@ class Model:
         except ServiceRejected as error:
             _attribute(error, selector, question="the metadata of models")
         return self._codec.signatures(response)
+
+    async def reported_outputs(self, context: RequestContext) -> Sequence[TensorMetadata]:
+        """The outputs of the model that the settings choose, as the service reports them; errors as above."""
+        try:
+            response = await self._upstream.client.call(*self._codec.describe()[0], context)
+        except ServiceRejected as error:
+            _attribute(error, Selector(), question="the metadata of models")
+        return self._codec.described([response]).outputs
 
     async def best(self, output: Output, count: int, context: RequestContext) -> list[list[str]]:
         """The ``count`` highest values of each row, highest first, each as ``value:index:label``.

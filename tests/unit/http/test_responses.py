@@ -40,7 +40,8 @@ def test_a_json_response_must_be_neither_cached_nor_sniffed() -> None:
         "content-type": "application/json",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
-        "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Inference-Header-Content-Length",
+        "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Model-Version, "
+        "Inference-Header-Content-Length",
         "Server-Timing": "x",
     }
 
