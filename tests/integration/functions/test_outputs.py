@@ -226,6 +226,17 @@ async def test_a_wrong_pairing_names_the_setting_to_change(
     assert detail in response.json["detail"]
 
 
+@pytest.mark.usefixtures("client")
+async def test_a_service_that_names_no_classes_cannot_name_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MODEL": "imagenet", "OUTPUT": "classes", "LABELS": "service", "RESIZE": "crop"}.items():
+        monkeypatch.setenv(f"SERVICE__DETECTOR__{name}", value)
+
+    response = await score(PICTURE, "image/jpeg", service="detector")
+
+    assert response.problem == "misconfigured"
+    assert "SERVICE__DETECTOR__LABELS is service, but the service does not name its classes" in response.json["detail"]
+
+
 async def test_more_classes_than_names_are_no_classes(start: StartService, monkeypatch: pytest.MonkeyPatch) -> None:
     """An embedding ``[N, 2048]`` looks like a classifier's output."""
     engine = SimulatedEngine(0, classes=2048)
