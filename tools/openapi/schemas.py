@@ -95,8 +95,8 @@ SCHEMAS: Mapping[str, Json] = {
         optional={"parameters": obj(optional={"content_type": string("base64: the strings of BYTES are not UTF-8.")})},
     ),
     "Placement": obj(
-        "Where the image is in the model's input: x * scale_x + pad_left, y * scale_y + pad_top, in pixels from the "
-        "left and upper edge. So a point of an output is (x - pad_left) / scale_x, (y - pad_top) / scale_y in the image.",
+        "Where the image is in the model's input: x * scale_x + pad_left, y * scale_y + pad_top, in pixels from its "
+        "upper left corner. So a point of an output is (x - pad_left) / scale_x, (y - pad_top) / scale_y in the image.",
         width=integer("Of the image, upright.", minimum=1),
         height=integer(minimum=1),
         orientation=integer(
