@@ -293,13 +293,13 @@ class Gateway:
         decoders = self._decoders[service.name] = DaemonExecutor(os.cpu_count() or 1, f"decode-{service.name}")
         scorer = Scorer(upstream, self.settings.limits, self._decoder, decoders)
         made = Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
-        return self._with_golden(made, decoders) if service.golden else made
+        return self._with_golden(made) if service.golden else made
 
-    def _with_golden(self, service: Service, decoders: DaemonExecutor) -> Service:
+    def _with_golden(self, service: Service) -> Service:
         from shared.scoring.golden.check import Checker  # noqa: PLC0415 - only for services that have photographs
         from shared.scoring.golden.watch import Golden  # noqa: PLC0415 - as above
 
-        checker = Checker(service.upstream, service.scorer, self._decoder, decoders, self.settings.limits)
+        checker = Checker(service.upstream, service.scorer)
         golden = Golden(service.settings, checker)
         service.upstream.listeners.append(golden.answered)
         return replace(service, golden=golden)

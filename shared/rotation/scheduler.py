@@ -74,7 +74,7 @@ class Rotations:
             for name, service in self._services.items()
         }
         self._probes = {
-            name: GrpcProbe(service, probe(codecs[name]), codecs[name].scores)
+            name: GrpcProbe(service, probe(codecs[name]), codecs[name].check)
             for name, service in self._services.items()
         }
         self._threads = DaemonExecutor(_CONCURRENT, "rotation")

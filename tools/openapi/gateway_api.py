@@ -46,9 +46,41 @@ _PARTIAL = {
         {"file": "notes.txt", "labels": [], "problem": problems.example(errors.UnsupportedImage, request_id=None)},
     ],
 }
+_RAW = {
+    **_SCORES,
+    "service": "detector",
+    "predictions": [
+        {
+            "file": "cat.jpg",
+            "labels": [],
+            "outputs": [
+                {"name": "boxes", "datatype": "FP32", "shape": [1, 1, 4], "data": [128.0, 200.5, 448.0, 560.0]},
+                {"name": "classes", "datatype": "INT64", "shape": [1, 1], "data": [17]},
+            ],
+            "placement": {
+                "width": 3000,
+                "height": 4000,
+                "orientation": 6,
+                "input_width": 640,
+                "input_height": 640,
+                "scale_x": 0.16,
+                "scale_y": 0.16,
+                "pad_left": 80.0,
+                "pad_top": 0.0,
+            },
+        }
+    ],
+}
 _SERVICES = {
     "services": [
-        {"name": "imagenet", "model": "imagenet", "default": True, "accepts": "encoded", "status": "ready"},
+        {
+            "name": "imagenet",
+            "model": "imagenet",
+            "default": True,
+            "accepts": "encoded",
+            "returns": "classes",
+            "status": "ready",
+        },
     ]
 }
 _HEALTHY = {"service": "serving", "channel": "ready", "credentials": {"age_seconds": 12.3, "stale": False}}
@@ -69,7 +101,7 @@ _IMAGE = content(BYTES, OCTET_STREAM)
 
 
 def _score(name: str, summary: str, body: Json, service: str = "scored-by", *parameters: str) -> Json:
-    examples: dict[str, Any] = {"labels": _SCORES, **({} if body is _IMAGE else {"partial": _PARTIAL})}
+    examples: dict[str, Any] = {"labels": _SCORES, "raw": _RAW, **({} if body is _IMAGE else {"partial": _PARTIAL})}
     ok = response("The labels.", content("Scores", **examples), (*TIMING, "Ignored-Parameters"))
     return operation(
         name,

@@ -105,6 +105,11 @@ HEADERS: Mapping[str, Json] = {
         "description": "When to try again, in seconds, if that can help.",
         "schema": integer(minimum=1),
     },
+    "Model-Version": {
+        "description": "The model's version, where the service reports it.",
+        "schema": string(),
+        "example": "1",
+    },
     "ETag": {"description": "The version of the file.", "schema": string()},
     "Inference-Header-Content-Length": {
         "description": "How many bytes of the body are JSON; the bytes of the output follow. Only with binary output.",

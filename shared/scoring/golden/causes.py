@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shared.scoring.golden.compare import Floats, Reading, deviation
 from shared.scoring.golden.expected import Photograph
-from shared.settings import ChannelOrder, Datatype, OutputForm, Preprocessing
+from shared.settings import Activation, ChannelOrder, Datatype, Fit, Preprocessing
 from shared.settings.service import MEANS, SCALES
 from shared.upstream.codecs import ModelInterface
 
@@ -36,11 +36,10 @@ type Way = tuple[tuple[str, ...], Reading]
 
 
 class Variant(NamedTuple):
-    """A way to prepare pictures, and the settings that it takes; ``stretched``: the whole picture, without a crop."""
+    """A way to prepare pictures, and the settings that it takes."""
 
     causes: tuple[str, ...]
     preprocessing: Preprocessing
-    stretched: bool = False
 
 
 def variants(model: ModelInterface) -> list[Variant]:
@@ -48,11 +47,11 @@ def variants(model: ModelInterface) -> list[Variant]:
     how = model.preprocessing
     if model.takes_files:
         return []
-    combined = itertools.product(_orders(how), _normalisations(how, model.datatype), _crops(how))
+    combined = itertools.product(_orders(how), _normalisations(how, model.datatype), _fits(how))
     found = []
-    for (order, order_cause), (mean, scale, channel_causes), (resize, stretched, crop_causes) in combined:
-        changed = replace(how, order=order, mean=mean, scale=scale, resize=resize)
-        found.append(Variant((*order_cause, *channel_causes, *crop_causes), changed, stretched))
+    for (order, order_cause), (mean, scale, channel_causes), (resize, fit, fit_causes) in combined:
+        changed = replace(how, order=order, mean=mean, scale=scale, resize=resize, fit=fit)
+        found.append(Variant((*order_cause, *channel_causes, *fit_causes), changed))
     return sorted((one for one in found if one.causes), key=lambda one: len(one.causes))
 
 
@@ -68,13 +67,13 @@ def readings(current: Reading, photographs: Sequence[Photograph], list_name: str
 
     ``list_name`` is the setting LABELS.
     """
-    other = OutputForm.LOGITS if current.form is OutputForm.PROBABILITIES else OutputForm.PROBABILITIES
-    forms = (((), current.form), ((f"OUTPUT_FORM={other}",), other))
+    others = [one for one in Activation if one is not current.activation]
+    functions = (((), current.activation), *(((f"ACTIVATION={one}",), one) for one in others))
     by_label = any(one.label is not None for one in photographs)
     shifts = (((), 0), *(((_moved(shift, list_name, by_label=by_label),), shift) for shift in (1, -1)))
     found = [
-        ((*form_cause, *shift_cause), replace(current, form=form, shift=shift))
-        for form_cause, form in forms
+        ((*function_cause, *shift_cause), replace(current, activation=function, shift=shift))
+        for function_cause, function in functions
         for shift_cause, shift in shifts
     ]
     return sorted(found, key=lambda one: len(one[0]))
@@ -118,9 +117,15 @@ def _normalisations(how: Preprocessing, datatype: Datatype) -> Iterator[tuple[_T
                 yield mean, scale, (f"CHANNEL_MEAN={name} and CHANNEL_SCALE={scale_name}",)
 
 
-def _crops(how: Preprocessing) -> Iterator[tuple[int, bool, tuple[str, ...]]]:
-    yield how.resize, False, ()
+def _fits(how: Preprocessing) -> Iterator[tuple[int, Fit, tuple[str, ...]]]:
+    yield how.resize, how.fit, ()
     for resize in dict.fromkeys(round(how.size * margin) for margin in _MARGINS):
-        if resize != how.resize:
-            yield resize, False, (f"IMAGE_RESIZE={resize}",)
-    yield how.size, True, ("the whole picture stretched, not cropped",)
+        if (resize, Fit.CROP) != (how.resize, how.fit):
+            yield resize, Fit.CROP, (*_changed_fit(how, Fit.CROP), f"IMAGE_RESIZE={resize}")
+    for fit in (Fit.STRETCH, Fit.LETTERBOX):
+        if fit is not how.fit:
+            yield how.resize, fit, _changed_fit(how, fit)
+
+
+def _changed_fit(how: Preprocessing, fit: Fit) -> tuple[str, ...]:
+    return () if fit is how.fit else (f"RESIZE={fit}",)

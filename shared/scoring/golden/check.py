@@ -5,25 +5,24 @@ One at a time, and only while the service has room: requests come first.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from shared.errors import DeadlineExceeded, GatewayError, Misconfigured, Overloaded, ServiceAnswerInvalid
 from shared.quoting import printable
-from shared.scoring import labels
-from shared.scoring.decoding.decoder import Decoder
-from shared.scoring.decoding.work import ToSquare
 from shared.scoring.golden import causes, expected
 from shared.scoring.golden.causes import Variant, Way
 from shared.scoring.golden.compare import Floats, Reading, deviation
 from shared.scoring.golden.expected import Photograph
 from shared.scoring.scorer import Scorer
 from shared.scoring.types import Upload
-from shared.settings import APP_ROOT, Limits, prefix
+from shared.settings import APP_ROOT, OutputKind, prefix
 from shared.telemetry import RequestContext, log
 from shared.upstream.codecs import Codec, ModelInterface, Selector
+from shared.upstream.codecs import Outputs as AllOutputs
 from shared.upstream.service import Upstream
 
 # The share of the service's limit from which on golden photographs wait, and seconds until they look again.
@@ -76,18 +75,12 @@ class Causes:
 
 
 class Checker:
-    """Checks one service; belongs to one event loop. ``executor`` has the threads that decode its small images."""
+    """Checks one service; belongs to one event loop."""
 
-    def __init__(
-        self, upstream: Upstream, scorer: Scorer, decoder: Decoder, executor: Executor, limits: Limits
-    ) -> None:
+    def __init__(self, upstream: Upstream, scorer: Scorer) -> None:
         self._upstream = upstream
         self._service = upstream.settings
         self._scorer = scorer
-        self._decoder = decoder
-        self._executor = executor
-        self._limits = limits
-        self._names = labels.load(self._service.labels)
         self._folder = APP_ROOT / self._service.golden
         self._turn = asyncio.Lock()
 
@@ -117,7 +110,7 @@ class Checker:
         if all(not one.deviation for one in report.outcomes if one.outputs is not None):
             return Causes()
         photographs, outputs = [one for one, _ in scored], [found for _, found in scored]
-        ways = causes.readings(self._reading, photographs, self._service.labels)
+        ways = causes.readings(await self._reading(context), photographs, self._service.labels)
         # In a thread: each way looks for each label in what may be thousands of names.
         explained = await asyncio.to_thread(lambda: list(causes.explanations(photographs, outputs, ways)))
         found = [one for one in explained if one]
@@ -153,9 +146,6 @@ class Checker:
         left = list(ways)
         for outcome in scored:
             data = await asyncio.to_thread(expected.read, self._folder, outcome.photograph)
-            if variant.stretched:
-                work = ToSquare(variant.preprocessing.size, self._limits.image_pixels)
-                data = await self._decoder.run(work, data, bytes, self._executor, context)
             try:
                 found, _ = await self._outputs(Upload(outcome.photograph.file, data), context, changed)
             except ServiceAnswerInvalid:  # values out of the model's range gave some that are not finite
@@ -166,9 +156,9 @@ class Checker:
                 return []
         return [(*variant.causes, *more) for more, _ in left]
 
-    @property
-    def _reading(self) -> Reading:
-        return Reading(self._service.output_form, self._names)
+    async def _reading(self, context: RequestContext) -> Reading:
+        names = await self._scorer.names(await self._codec(context), context)
+        return Reading(self._service.activation_function, names)
 
     async def _photographs(self) -> tuple[Photograph, ...]:
         try:
@@ -189,7 +179,7 @@ class Checker:
             if error.is_server_fault:
                 raise
             return Outcome(photograph, f"{error.slug}: {error.detail}")
-        return Outcome(photograph, deviation(photograph, outputs, self._reading), outputs, version)
+        return Outcome(photograph, deviation(photograph, outputs, await self._reading(context)), outputs, version)
 
     async def _outputs(
         self, upload: Upload, context: RequestContext, codec: Codec | None = None
@@ -200,6 +190,9 @@ class Checker:
         own = RequestContext(
             context.request_id, min(context.deadline, time.monotonic() + self._service.deadline_seconds)
         )
+        if self._service.output is OutputKind.RAW:
+            (found,) = await self._scorer.raw([upload], Selector(), own, codec)
+            return dict(_numbers(found)), found.version
         (output,) = await self._scorer.outputs([upload], Selector(), own, codec)
         name = _model(codec or await self._codec(own)).output_name
         return {name: output.values[0]}, output.version
@@ -221,6 +214,13 @@ class Checker:
             yield
         finally:
             self._turn.release()
+
+
+def _numbers(found: AllOutputs) -> Iterator[tuple[str, Floats]]:
+    """The outputs that are numbers."""
+    for one in found.tensors:
+        if isinstance(one.values, np.ndarray):
+            yield one.name, one.values.astype(np.float32).reshape(one.shape)
 
 
 def _model(codec: Codec) -> ModelInterface:

@@ -9,19 +9,19 @@ import numpy.typing as npt
 from shared.quoting import listed, printable
 from shared.scoring import labels
 from shared.scoring.golden.expected import Photograph
-from shared.settings import OutputForm
+from shared.settings import Activation
 
 type Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How an output becomes scores: the form that it has, the names of its classes, and where they are.
+    """How an output becomes scores: the function that is applied to it, the names of its classes, and where they are.
 
     The expected class n is looked for at ``n + shift``.
     """
 
-    form: OutputForm
+    activation: Activation
     names: tuple[str, ...]
     shift: int = 0
 
@@ -37,7 +37,7 @@ def deviation(expected: Photograph, outputs: Mapping[str, Floats], reading: Read
     if len(outputs) != 1:
         return f"the service has the outputs {listed(sorted(outputs))}, and a class belongs to a single one"
     scores = next(iter(outputs.values())).reshape(-1)
-    return _of_class(expected, labels.softmax(scores) if reading.form is OutputForm.LOGITS else scores, reading)
+    return _of_class(expected, labels.activated(scores, reading.activation), reading)
 
 
 def _of_output(name: str, expected: Floats, tolerance: float, outputs: Mapping[str, Floats]) -> str:

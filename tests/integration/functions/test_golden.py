@@ -123,7 +123,7 @@ async def test_the_command_finds_and_names_a_wrong_setting(
         ({"CHANNEL_MEAN": "imagenet"}, [DEFAULT, "CHANNEL_MEAN=tensorflow and CHANNEL_SCALE=tensorflow"]),
         ({"CHANNEL_MEAN": "unit", "CHANNEL_ORDER": "BGR"}, [f"CHANNEL_ORDER=RGB, {DEFAULT}"]),
         ({"IMAGE_RESIZE": "400"}, ["IMAGE_RESIZE=256"]),
-        ({"OUTPUT_FORM": "logits"}, ["OUTPUT_FORM=probabilities"]),
+        ({"OUTPUT_FORM": "logits"}, ["ACTIVATION=none"]),
         ({"LABELS": "imagenet-background"}, ["LABELS=imagenet"]),
     ],
 )

@@ -6,14 +6,17 @@ import pytest
 
 from shared.errors import Misconfigured
 from shared.settings import (
+    Activation,
     Auth,
     ChannelOrder,
     Datatype,
+    Fit,
     IdentityKind,
     InputForm,
     Layout,
     Metadata,
     OutputForm,
+    OutputKind,
     Protocol,
     Tls,
     Trust,
@@ -130,6 +133,10 @@ def test_every_setting_of_a_service_is_used() -> None:
             "SERVICE__BIG_CATS__CHANNEL_SCALE": "1,1,1",
             "SERVICE__BIG_CATS__CHANNEL_ORDER": "BGR",
             "SERVICE__BIG_CATS__OUTPUT_NAME": "y",
+            "SERVICE__BIG_CATS__RESIZE": "crop",
+            "SERVICE__BIG_CATS__PADDING": "9",
+            "SERVICE__BIG_CATS__OUTPUT": "scores",
+            "SERVICE__BIG_CATS__ACTIVATION": "softmax",
             "SERVICE__BIG_CATS__OUTPUT_FORM": "logits",
             "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
             "SERVICE__BIG_CATS__GOLDEN": "golden/cats",
@@ -144,6 +151,8 @@ def test_every_setting_of_a_service_is_used() -> None:
     assert values.pop("preprocessing") == {
         "size": 299,
         "resize": 320,
+        "fit": Fit.CROP,
+        "padding": 9,
         "mean": (103.9, 116.8, 123.7),
         "scale": (1, 1, 1),
         "order": ChannelOrder.BGR,
@@ -178,6 +187,8 @@ def test_every_setting_of_a_service_is_used() -> None:
         "protocol": Protocol.TENSORFLOW,
         "metadata": Metadata.KEEP,
         "output_name": "y",
+        "output": OutputKind.SCORES,
+        "activation": Activation.SOFTMAX,
         "output_form": OutputForm.LOGITS,
         "labels": "labels/cats.txt",
         "golden": "golden/cats",
@@ -353,3 +364,43 @@ def test_a_service_with_public_trust_and_no_authorization_needs_no_vault() -> No
 
     assert settings.vault is None
     assert settings.services["cats"].call_metadata == (("seldon-model", "resnet"), ("x-team", "vision"))
+
+
+def test_the_earlier_name_of_the_activation_still_works() -> None:
+    def activation(**changes: str) -> Activation:
+        return load({**MINIMAL, **changes}).services["cats"].activation_function
+
+    assert activation() is Activation.NONE
+    assert activation(SERVICE__CATS__OUTPUT_FORM="logits") is Activation.SOFTMAX
+    assert activation(SERVICE__CATS__ACTIVATION="sigmoid") is Activation.SIGMOID
+    assert activation(SERVICE__CATS__ACTIVATION="softmax", SERVICE__CATS__OUTPUT_FORM="logits") is Activation.SOFTMAX
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"ACTIVATION": "sigmoid", "OUTPUT_FORM": "logits"},
+            "OUTPUT_FORM is logits, which contradicts ACTIVATION=sigmoid",
+        ),
+        ({"OUTPUT": "raw", "ACTIVATION": "softmax"}, "ACTIVATION is set, but OUTPUT is raw"),
+        ({"OUTPUT": "raw", "OUTPUT_FORM": "logits"}, "OUTPUT_FORM is set, but OUTPUT is raw"),
+        ({"OUTPUT": "raw", "LABELS": "imagenet"}, "LABELS is set, but OUTPUT is raw"),
+        ({"LABELS": "service"}, "LABELS is service, but only Triton names its classes"),
+        ({"RESIZE": "stretch"}, "RESIZE is stretch, but the service gets files"),
+        ({"RESIZE": "letterbox", "INPUT_FORM": "tensor", "IMAGE_RESIZE": "300"}, "IMAGE_RESIZE is set, but RESIZE is"),
+        ({"PADDING": "256"}, "PADDING is '256'; a whole number from 0 to 255"),
+        ({"OUTPUT": "boxes"}, "OUTPUT is 'boxes'; it is one of classes, scores, raw"),
+    ],
+)
+def test_outputs_that_do_not_fit_together_are_errors(changes: dict[str, str], fault: str) -> None:
+    detail = faults(**{f"SERVICE__CATS__{key}": value for key, value in changes.items()})
+
+    assert f"SERVICE__CATS__{fault}" in detail
+
+
+def test_raw_means_every_output_unless_one_is_named() -> None:
+    raw = {**MINIMAL, "SERVICE__CATS__OUTPUT": "raw"}
+
+    assert load(raw).services["cats"].output_name == ""
+    assert load({**raw, "SERVICE__CATS__OUTPUT_NAME": "boxes"}).services["cats"].output_name == "boxes"

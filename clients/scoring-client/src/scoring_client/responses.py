@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from scoring_client.results import UNREACHABLE, USAGE, Json, Problem, Stop
+from scoring_client.results import UNREACHABLE, USAGE, Json, Placement, Problem, Stop
 
 _UNKNOWN_SERVICE = "urn:problem-type:scoring-gateway:unknown-service"
 _NO_PHOTOGRAPHS = "urn:problem-type:scoring-gateway:no-golden-photographs"
@@ -89,18 +89,53 @@ def labels(document: Json) -> Json | None:
     predictions = document.get("predictions")
     if not isinstance(predictions, list) or len(predictions) != 1 or not isinstance(predictions[0], dict):
         return None
-    labels, scores = predictions[0].get("labels"), predictions[0].get("scores")
+    labels = predictions[0].get("labels")
+    more = {name: predictions[0][name] for name in _MORE if predictions[0].get(name) is not None}
     if not isinstance(labels, list) or not all(map(_is_label, labels)):
         return None
+    if not all(_MORE[name](value) for name, value in more.items()):
+        return None
     answer = {name: document[name] for name in _KEPT if isinstance(document.get(name), str)}
-    return {**answer, "labels": labels, **({} if scores is None else {"scores": scores})}
+    return {**answer, "labels": labels, **more}
 
 
 def _is_label(entry: object) -> bool:
     if not isinstance(entry, dict):
         return False
-    score = entry.get("score")
-    return isinstance(entry.get("label"), str) and isinstance(score, (int, float)) and not isinstance(score, bool)
+    return isinstance(entry.get("label"), str) and _is_number(entry.get("score"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_outputs(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_output, value))
+
+
+def _is_output(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    shape, texts = entry.get("shape"), (entry.get("name"), entry.get("datatype"))
+    is_shape = isinstance(shape, list) and all(isinstance(size, int) for size in shape)
+    return is_shape and isinstance(entry.get("data"), list) and all(isinstance(text, str) for text in texts)
+
+
+def _is_placement(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(_is_number(value.get(one.name)) for one in fields(Placement)) and bool(
+        value["scale_x"] and value["scale_y"]
+    )
+
+
+# What else is written of an image, and how it is checked.
+_MORE: Mapping[str, Callable[[object], bool]] = {
+    "model_version": lambda value: isinstance(value, str),
+    "scores": lambda value: isinstance(value, list),
+    "outputs": _are_outputs,
+    "placement": _is_placement,
+}
 
 
 def _problem(document: Json, status: int) -> Problem:

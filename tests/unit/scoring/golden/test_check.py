@@ -81,7 +81,7 @@ class Test:
         decoder = Decoder(Memory(1_000_000_000), limits.image_pixels)
         self.upstream = upstream(self.model, service)
         scorer = Scorer(self.upstream, limits, decoder, executor)
-        self.checker = Checker(self.upstream, scorer, decoder, executor, limits)
+        self.checker = Checker(self.upstream, scorer)
 
     def expect(self, photographs: Mapping[str, Any], **members: Any) -> None:
         (self.folder / "expected.json").write_text(json.dumps({"photographs": photographs, **members}))
@@ -162,7 +162,7 @@ async def test_a_whole_picture_instead_of_its_centre_is_found(make: Make) -> Non
     causes = await test.checker.causes(report, context())
 
     assert str(report) == "0 of 1"
-    assert causes.matches_with == (("the whole picture stretched, not cropped",),)
+    assert causes.matches_with == (("RESIZE=stretch",),)
 
 
 async def test_an_output_that_is_read_in_the_wrong_way_is_found_without_a_call(make: Make) -> None:
@@ -173,7 +173,7 @@ async def test_an_output_that_is_read_in_the_wrong_way_is_found_without_a_call(m
     calls = test.model.calls
     causes = await test.checker.causes(report, context())
 
-    assert causes.matches_with == (("OUTPUT_FORM=probabilities",),)
+    assert causes.matches_with == (("ACTIVATION=none",),)
     assert causes.not_tried == ENCODED
     assert test.model.calls == calls
 

@@ -10,11 +10,11 @@ from shared.scoring.golden import causes
 from shared.scoring.golden.compare import Floats, Reading, deviation
 from shared.scoring.golden.expected import Photograph
 from shared.scoring.labels import softmax
-from shared.settings import ChannelOrder, Datatype, OutputForm, Preprocessing
+from shared.settings import Activation, ChannelOrder, Datatype, Preprocessing
 from shared.upstream.codecs import ModelInterface
 
 NAMES = ("cat", "dog", "crane", "crane")
-PROBABILITIES, LOGITS = OutputForm.PROBABILITIES, OutputForm.LOGITS
+PROBABILITIES, LOGITS = Activation.NONE, Activation.SOFTMAX
 READING = Reading(PROBABILITIES, NAMES)
 MODEL = ModelInterface("x", Datatype.FP32, "y", Preprocessing())
 
@@ -55,7 +55,7 @@ def test_a_class_and_its_score_are_compared(expected: Photograph, found: str) ->
 def test_a_softmax_is_applied_to_logits() -> None:
     expected = Photograph("a", 0.001, index=2, score=float(softmax(np.array([1, 2, 3, 0], np.float32))[2]))
 
-    assert deviation(expected, output(1, 2, 3, 0), replace(READING, form=LOGITS)) == ""
+    assert deviation(expected, output(1, 2, 3, 0), replace(READING, activation=LOGITS)) == ""
     assert "has 3.0000" in deviation(expected, output(1, 2, 3, 0), READING)
 
 
@@ -82,9 +82,11 @@ def test_an_output_that_is_missing_or_not_alone_is_named() -> None:
     assert "'a', 'b'" in deviation(Photograph("a", index=0), {"a": zero, "b": zero}, READING)
 
 
-def explained(photograph: Photograph, *values: float, form: OutputForm = PROBABILITIES, names: str = "") -> list[str]:
-    ways = causes.readings(replace(READING, form=form), [photograph], names)
-    assert ways[0] == ((), replace(READING, form=form))
+def explained(
+    photograph: Photograph, *values: float, activation: Activation = PROBABILITIES, names: str = ""
+) -> list[str]:
+    ways = causes.readings(replace(READING, activation=activation), [photograph], names)
+    assert ways[0] == ((), replace(READING, activation=activation))
     found = causes.explanations([photograph], [output(*values)], ways)
     return [", ".join(one) for one in found]
 
@@ -94,8 +96,8 @@ def test_a_softmax_twice_or_never_is_found() -> None:
     once = softmax(logits)
 
     never = Photograph("a", 0.001, label="dog", score=float(once[1]))
-    assert explained(never, *logits.tolist()) == ["OUTPUT_FORM=logits"]
-    assert explained(never, *once.tolist(), form=LOGITS) == ["OUTPUT_FORM=probabilities"]
+    assert explained(never, *logits.tolist()) == ["ACTIVATION=softmax"]
+    assert explained(never, *once.tolist(), activation=LOGITS) == ["ACTIVATION=none"]
     assert explained(never, *once.tolist()) == [""]
 
 
@@ -125,7 +127,8 @@ def test_the_ways_to_prepare_a_picture_begin_with_single_changes() -> None:
         "CHANNEL_ORDER=BGR",
         *(f"CHANNEL_MEAN={name} and CHANNEL_SCALE={name}" for name in ("imagenet", "tensorflow", "unit", "none")),
         "IMAGE_RESIZE=224",
-        "the whole picture stretched, not cropped",
+        "RESIZE=stretch",
+        "RESIZE=letterbox",
     }
     pair = next(one for one in found if one.causes == ("CHANNEL_ORDER=BGR", "IMAGE_RESIZE=224"))
     assert pair.preprocessing == replace(MODEL.preprocessing, order=ChannelOrder.BGR, resize=224)
