@@ -1,5 +1,6 @@
 """The processes of the local stack, their arguments, and the settings that make the gateway use them."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from devstack import tokens
+from devstack import package, tokens
 from devstack.files import write_atomically
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
@@ -92,6 +93,7 @@ class Options:
     enable_auth: bool = False
     quiet: bool = False
     triton: bool = False
+    worker_process: bool = False
 
     @property
     def logs(self) -> Path:
@@ -179,8 +181,10 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
     Raises:
         StackFailed: it cannot be started.
     """
+    app = await asyncio.to_thread(package.unpack, SETTINGS_FILE) if options.worker_process else ROOT
     arguments = [
-        *("--app", str(ROOT), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *("--app", str(app), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *(["--worker-process"] if options.worker_process else []),
         *("--state", str(options.folder), "--keys-file", str(options.keys_file)),
         *(["--enable-auth"] if options.enable_auth else []),
         *(["--quiet"] if options.quiet else []),
