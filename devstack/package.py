@@ -13,8 +13,8 @@ from tools.lock import LOCK, ROOT
 UNPACKED = ROOT / ".devstack" / "package"
 
 
-def unpack(settings: Path) -> Path:
-    """A folder with the app as it is deployed, and with the settings of the local host beside it.
+def unpack() -> Path:
+    """A folder with the app as it is deployed.
 
     Raises:
         CommandError: the package cannot be made.
@@ -33,7 +33,6 @@ def unpack(settings: Path) -> Path:
         fresh = folder.with_suffix(".new")
         shutil.unpack_archive(package, fresh)
         fresh.replace(folder)
-    shutil.copyfile(settings, folder / settings.name)
     return folder
 
 

@@ -181,15 +181,20 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
     Raises:
         StackFailed: it cannot be started.
     """
-    app = await asyncio.to_thread(package.unpack, SETTINGS_FILE) if options.worker_process else ROOT
+    app, of_package, local = ROOT, list[str](), dict[str, str]()
+    if options.worker_process:
+        app = await asyncio.to_thread(package.unpack)
+        # The package has no local.settings.json. Variables that are set take precedence, as over that file.
+        of_package = ["--worker-process", "--cors", ",".join(read_local_settings(SETTINGS_FILE).cors)]
+        local = {name: value for name, value in settings().items() if name not in os.environ}
     arguments = [
         *("--app", str(app), "--port", str(options.ports.host), "--workers", str(options.workers)),
-        *(["--worker-process"] if options.worker_process else []),
+        *of_package,
         *("--state", str(options.folder), "--keys-file", str(options.keys_file)),
         *(["--enable-auth"] if options.enable_auth else []),
         *(["--quiet"] if options.quiet else []),
     ]
-    variables = {**environment(addresses, state), **without_proxy(os.environ)}
+    variables = {**local, **environment(addresses, state), **without_proxy(os.environ)}
     (host,) = await supervisor.start(Program(HOST, "devstack.host", arguments, environment=variables))
     return replace(addresses, host=host)
 

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 
 from .packages import Packages
-from .stream import Worker
 
 with contextlib.suppress(ImportError):
     import uvloop
@@ -23,6 +22,8 @@ def main() -> None:
     options, _ = parser.parse_known_args()
     packages = Packages()
     packages.prefer_own()
+    from .stream import Worker  # noqa: PLC0415 - it imports the worker's grpc, and not the app's
+
     worker = Worker(f"{options.host}:{options.port}", options.worker_id, options.request_id, packages)
     asyncio.run(worker.serve())
 
