@@ -25,13 +25,11 @@ class StreamEnded(Exception):
 class Stream:
     """The messages to and from one worker."""
 
-    # opened     set when the worker has connected
     # _answers   the answers that are awaited, by the name of the message or by the id in it
     # _outgoing  what is to be sent; the messages before the worker has connected wait there too
 
     def __init__(self, worker_id: str, on_log: OnLog) -> None:
         self.worker_id = worker_id
-        self.opened = asyncio.Event()
         self._on_log = on_log
         self._answers: dict[str, asyncio.Future[StreamingMessage]] = {}
         self._outgoing: asyncio.Queue[StreamingMessage] = asyncio.Queue()
@@ -61,7 +59,6 @@ class Stream:
 
     async def run(self, messages: AsyncIterator[StreamingMessage], context: Any) -> None:
         """Send and receive until the worker closes the stream."""
-        self.opened.set()
         sender = asyncio.create_task(self._send(context))
         try:
             async for message in messages:
