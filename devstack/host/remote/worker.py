@@ -237,19 +237,18 @@ class RemoteWorker:
             raise HostError(explain_failure(self._app, result.exception))
 
     def _log(self, record: RpcLog) -> None:
-        """Log a record of the worker in the context of its invocation, which may collect its records."""
-        context = self._contexts.get(record.invocation_id)
+        """Log a record of the worker itself, or one of an invocation that runs; as in Azure, any other is lost."""
         logger, level = logging.getLogger(record.category), _LEVELS[min(record.level, len(_LEVELS) - 1)]
-        (context.run if context else _call)(logger.log, level, "%s", record.message)
+        context = self._contexts.get(record.invocation_id)
+        if context is not None:
+            context.run(logger.log, level, "%s", record.message)
+        elif record.log_category == RpcLog.System:
+            logger.log(level, "%s", record.message)
 
     def _kill(self) -> None:
         # With the processes that it started. The number is not reused while one of them runs.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _call(function: Any, *arguments: Any) -> Any:
-    return function(*arguments)
 
 
 def _interpreter() -> str:

@@ -73,6 +73,8 @@ def test_every_trigger_of_the_package_works_in_the_process_that_was_a_placeholde
         return str(client.get("/api/rotation").json()["services"][SERVICE]["phase"])
 
     wait_until(lambda: phase() == "steady", "the timer verifies the first certificate")
+    # The host drops what is logged outside of an invocation, and the rotation works in threads of its own.
+    assert "INFO scoring_gateway: rotation of imagenet: " in up.err
     # The process began as a placeholder without settings, and imports the worker's grpc and protobuf beside the app's.
     pid = worker_pid(up)
     began = Path(f"/proc/{pid}/environ").read_bytes()
