@@ -92,18 +92,18 @@ class Worker:
 
     def _read(self, loop: asyncio.AbstractEventLoop, connected: asyncio.Future[None]) -> None:
         """Read the stream, in a thread."""
-        with grpc.insecure_channel(self._address, _UNLIMITED) as channel:
-            grpc.channel_ready_future(channel).result(_CONNECT_SECONDS)
-            loop.call_soon_threadsafe(connected.set_result, None)
-            call = channel.stream_stream(
-                _METHOD, protos.StreamingMessage.SerializeToString, protos.StreamingMessage.FromString
-            )
-            try:
+        try:
+            with grpc.insecure_channel(self._address, _UNLIMITED) as channel:
+                grpc.channel_ready_future(channel).result(_CONNECT_SECONDS)
+                loop.call_soon_threadsafe(connected.set_result, None)
+                call = channel.stream_stream(
+                    _METHOD, protos.StreamingMessage.SerializeToString, protos.StreamingMessage.FromString
+                )
                 for message in call(self._messages()):
                     loop.call_soon_threadsafe(loop.create_task, self._answer(message))
-            finally:
-                # In Azure the host kills its workers, or the container ends. Here a host may be killed itself.
-                os._exit(1)
+        finally:
+            # In Azure the host kills its workers, or the container ends. Here a host may be killed itself.
+            os._exit(1)
 
     def _messages(self) -> Iterator[Any]:
         while True:

@@ -103,7 +103,7 @@ class StreamServer:
         return server
 
     def expect(self, stream: Stream) -> None:
-        """Accept the worker of that stream; its id is a secret of the host and the process that it started."""
+        """Accept one connection of that stream's worker, which tells its id; any other is refused."""
         self._expected[stream.worker_id] = stream
 
     async def close(self) -> None:
