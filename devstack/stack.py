@@ -1,5 +1,6 @@
 """The processes of the local stack, their arguments, and the settings that make the gateway use them."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from devstack import tokens
+from devstack import package, tokens
 from devstack.files import write_atomically
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
@@ -92,6 +93,7 @@ class Options:
     enable_auth: bool = False
     quiet: bool = False
     triton: bool = False
+    worker_process: bool = False
 
     @property
     def logs(self) -> Path:
@@ -183,13 +185,20 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
     Raises:
         StackFailed: it cannot be started.
     """
+    app, of_package, local = ROOT, list[str](), dict[str, str]()
+    if options.worker_process:
+        app = await asyncio.to_thread(package.unpack)
+        # The package has no local.settings.json. Variables that are set take precedence, as over that file.
+        of_package = ["--worker-process", "--cors", ",".join(read_local_settings(SETTINGS_FILE).cors)]
+        local = {name: value for name, value in settings().items() if name not in os.environ}
     arguments = [
-        *("--app", str(ROOT), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *("--app", str(app), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *of_package,
         *("--state", str(options.folder), "--keys-file", str(options.keys_file)),
         *(["--enable-auth"] if options.enable_auth else []),
         *(["--quiet"] if options.quiet else []),
     ]
-    variables = {**environment(addresses, state), **golden_settings(options), **without_proxy(os.environ)}
+    variables = {**local, **environment(addresses, state), **golden_settings(options), **without_proxy(os.environ)}
     (host,) = await supervisor.start(Program(HOST, "devstack.host", arguments, environment=variables))
     return replace(addresses, host=host)
 

@@ -80,6 +80,7 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         enable_auth=options.enable_auth,
         quiet=options.once,
         triton=options.triton,
+        worker_process=options.worker_process,
     )
     announcement.withdraw(options.folder)
     stack.check_ports(start.ports, without_host=options.services_only)
@@ -151,6 +152,7 @@ def add_options(up: argparse.ArgumentParser) -> None:
     add("--once", action="store_true", help="score the sample and stop")
     count = whole_number(1, 64)
     add("--workers", type=count, default=1, metavar="N", help="worker processes (default: %(default)s)")
+    add("--worker-process", action="store_true", help="run the package in a process of its own, as Azure does")
     add("--enable-auth", action="store_true", help="enforce function keys, as Azure does")
     add(
         "--engine",
@@ -187,7 +189,14 @@ def check(up: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """
     if options.latency_ms is not None and options.engine != "simulated":
         up.error("--latency-ms is about the simulated engine: add --engine simulated, or leave it out")
-    about_host = {"--once": options.once, "--workers": options.workers != 1, "--enable-auth": options.enable_auth}
+    if options.worker_process and options.workers != 1:
+        up.error("--worker-process starts one worker, as an instance in Azure: leave out --workers")
+    about_host = {
+        "--once": options.once,
+        "--workers": options.workers != 1,
+        "--enable-auth": options.enable_auth,
+        "--worker-process": options.worker_process,
+    }
     for option, given in about_host.items():
         if options.services_only and given:
             up.error(f"--services-only leaves out the Functions host, which {option} is about: leave one of them out")

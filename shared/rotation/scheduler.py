@@ -23,7 +23,7 @@ from shared.rotation.service_updates import ControlPlaneUpdates
 from shared.rotation.webhook import Webhook
 from shared.scoring.probe import probe
 from shared.settings import RotationSettings, Settings, VaultSettings
-from shared.telemetry import fault_path, log
+from shared.telemetry import fault_path, in_thread, log
 from shared.threads import DaemonExecutor
 from shared.upstream.codecs import Codec
 
@@ -99,8 +99,7 @@ class Rotations:
             UnknownService, NotRotated: there is none of that name, or it is not rotated.
         """
         chosen = self.chosen(name)
-        loop = asyncio.get_running_loop()
-        found = await asyncio.gather(*(loop.run_in_executor(self._threads, self._observe, one) for one in chosen))
+        found = await asyncio.gather(*(in_thread(self._threads, self._observe, one) for one in chosen))
         return dict(zip(chosen, found, strict=True))
 
     async def run(
@@ -118,8 +117,7 @@ class Rotations:
         async def one(name: str) -> Outcome | None:
             # Spread out, so that neither Key Vault nor the control plane gets the requests of all at once.
             await asyncio.sleep(random.uniform(0, spread))  # noqa: S311 - no secret
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._run, name, ends, rotate_keys, retry)
+            return await in_thread(self._threads, self._run, name, ends, rotate_keys, retry)
 
         found = await asyncio.gather(*map(one, chosen))
         return {name: outcome for name, outcome in zip(chosen, found, strict=True) if outcome is not None}
