@@ -52,8 +52,8 @@ def to_pixels(
 def to_file(data: bytes, how: Preprocessing, max_pixels: int, max_bytes: int) -> bytes:
     """Convert any image to a plain file: upright RGB, already in the size to which the service resizes it.
 
-    The file is a PNG, which is lossless: the service's own resize then changes no pixel, and the scores equal those of
-    the tensor. If that is larger than ``max_bytes``, it is a JPEG.
+    The file is a PNG, which is lossless: the service's own resize then changes no pixel, and the scores are those of
+    the tensor, of which hardly a value is rounded differently. If that is larger than ``max_bytes``, it is a JPEG.
 
     Raises:
         UnsupportedImage: not a supported image.

@@ -65,11 +65,11 @@ def decode_small(data: bytes, short: int, max_pixels: int, *, enlarge: bool, sid
         exif_orientation = orientation(image, kind)
         drafted = scale > 1
         rgb, scale = _flattened(image, scale, short)
-    small = _resized(rgb, size, scale, short, enlarge=enlarge)
-    width = geometry.blur(scale, size, small.size) if drafted else 0.0
-    if side is None:
-        return _oriented(_sharpened(small, width), exif_orientation)
-    return _oriented(_part(small, _stored_centre(small.size, side, exif_orientation), width), exif_orientation)
+    used = geometry.aspect_crop(size)
+    target = geometry.target((used[2] - used[0], used[3] - used[1]), short, enlarge=enlarge)
+    width = geometry.blur(scale, size, target) if drafted else 0.0
+    part = (0, 0, *target) if side is None else _stored_centre(target, side, exif_orientation)
+    return _oriented(_part(rgb, used, scale, target, part, width), exif_orientation)
 
 
 def _draft(image: Image.Image, short: int) -> int:
@@ -112,14 +112,6 @@ def _reduced(image: Image.Image, colours: Colours, factor: int) -> Image.Image:
     return out
 
 
-def _resized(image: Image.Image, size: geometry.Size, scale: int, short: int, *, enlarge: bool) -> Image.Image:
-    """Resize an image that was reduced from ``size`` by ``scale``; the box is given in the reduced pixels."""
-    left, top, right, bottom = geometry.aspect_crop(size)
-    target = geometry.target((right - left, bottom - top), short, enlarge=enlarge)
-    box = (left / scale, top / scale, right / scale, bottom / scale)
-    return image.resize(target, Image.Resampling.BICUBIC, box)
-
-
 def _stored_centre(size: geometry.Size, side: int, exif_orientation: int) -> tuple[int, int, int, int]:
     """The box, in stored pixels, that is the central square once the orientation is applied.
 
@@ -133,12 +125,27 @@ def _stored_centre(size: geometry.Size, side: int, exif_orientation: int) -> tup
     return left, top, right, bottom
 
 
-def _part(image: Image.Image, box: tuple[int, int, int, int], width: float) -> Image.Image:
-    """A part of the sharpened image; only it and the adjacent pixels, on which it depends, are sharpened."""
-    left, top, right, bottom = box
-    outer = max(0, left - 1), max(0, top - 1), min(image.width, right + 1), min(image.height, bottom + 1)
-    sharpened = _sharpened(image.crop(outer), width)
-    return sharpened.crop((left - outer[0], top - outer[1], right - outer[0], bottom - outer[1]))
+def _part(
+    image: Image.Image,
+    used: geometry.Box,
+    scale: int,
+    target: geometry.Size,
+    part: tuple[int, int, int, int],
+    width: float,
+) -> Image.Image:
+    """A part of what ``used`` becomes in the size ``target``, sharpened; columns beside it are not resized.
+
+    ``used`` is in the pixels of the image before it was reduced by ``scale``. All rows are resized: with fewer of them
+    Pillow would take the two directions in the other order, which rounds differently.
+    """
+    # With the adjacent pixels, on which the sharpened ones depend.
+    left, right = max(0, part[0] - 1), min(target[0], part[2] + 1)
+    across, x = (used[2] - used[0]) / scale / target[0], used[0] / scale
+    box = (x + left * across, used[1] / scale, min(x + right * across, used[2] / scale), used[3] / scale)
+    columns = image.resize((right - left, target[1]), Image.Resampling.BICUBIC, box)
+    top, bottom = max(0, part[1] - 1), min(target[1], part[3] + 1)
+    sharpened = _sharpened(columns.crop((0, top, columns.width, bottom)), width)
+    return sharpened.crop((part[0] - left, part[1] - top, part[2] - left, part[3] - top))
 
 
 def _sharpened(image: Image.Image, width: float) -> Image.Image:
