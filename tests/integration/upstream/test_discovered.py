@@ -14,7 +14,7 @@ from shared import gateway
 from tests.support.app import PICTURE, clear_settings, score, until
 from tests.support.devstack.fpga import METADATA, PREDICT, picture, shape
 
-_DTYPES = {
+_DTYPES: dict[Any, np.dtype[Any]] = {
     tensor_pb2.DT_UINT8: np.dtype(np.uint8),
     tensor_pb2.DT_FLOAT: np.dtype("<f4"),
     tensor_pb2.DT_HALF: np.dtype("<f2"),
