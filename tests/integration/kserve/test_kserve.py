@@ -13,6 +13,7 @@ from PIL import Image
 from devstack.authority import Authority
 from protos import open_inference_pb2 as pb
 from shared import gateway
+from shared.upstream.codecs.open_inference import INFER
 from tests.support.app import Response, clear_settings, score
 from tests.support.key_vault import IDENTITY_HEADER, LocalVault, running_vault
 from tests.support.kserve import running_kserve
