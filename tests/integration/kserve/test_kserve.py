@@ -101,8 +101,6 @@ async def answer_is_typed(port: int) -> bool:
     request = pb.ModelInferRequest(model_name="quarters", raw_input_contents=[bytes(16 * 16 * 3)])
     request.inputs.add(name="picture", datatype="UINT8", shape=[1, 16, 16, 3])
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer"
-        )
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(INFER)
         answer = pb.ModelInferResponse.FromString(await call(request.SerializeToString()))
     return not answer.raw_output_contents and len(answer.outputs[0].contents.fp32_contents) == 6
