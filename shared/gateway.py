@@ -166,11 +166,14 @@ class Gateway:
         )
 
     async def connect(self) -> None:
-        """Fetch all credentials and connect to all services; failures are logged, and requests try again."""
+        """Fetch all credentials, connect to all services, and read the metadata of those that are discovered.
+
+        Failures are logged, and requests try again.
+        """
         names = list(self._services)
         context = RequestContext("warm-up", time.monotonic() + CONNECT_SECONDS)
         results = await asyncio.gather(
-            *(self._services[name].upstream.reported_status(context) for name in names), return_exceptions=True
+            *(self._services[name].upstream.warm_up(context) for name in names), return_exceptions=True
         )
         for name, result in zip(names, results, strict=True):
             if isinstance(result, GatewayError):

@@ -64,6 +64,18 @@ class Upstream:
             self.codec.infer_method, request, context, admission=self.admission, images=images
         )
 
+    async def warm_up(self, context: RequestContext) -> None:
+        """Connect, and learn what the model takes, so that the first request waits for neither.
+
+        Raises:
+            GatewayError: the cause.
+        """
+        await self.reported_status(context)
+        try:
+            await self.model_codec(context)
+        except TimeoutError:
+            raise context.deadline_exceeded() from None
+
     async def reported_status(self, context: RequestContext) -> str:
         """The status that the service reports of itself: ``serving`` where it is ready.
 

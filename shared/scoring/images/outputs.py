@@ -64,8 +64,8 @@ def to_placed_file(
 ) -> tuple[bytes, geometry.Placement]:
     """Convert any image to a plain file: upright RGB, already in the size to which the service resizes it.
 
-    The file is a PNG, which is lossless: the service's own resize then changes no pixel, and the scores equal those of
-    the tensor. If that is larger than ``max_bytes``, it is a JPEG.
+    The file is a PNG, which is lossless: the service's own resize then changes no pixel, and the scores are those of
+    the tensor, of which hardly a value is rounded differently. If that is larger than ``max_bytes``, it is a JPEG.
 
     Raises:
         UnsupportedImage: not a supported image.

@@ -78,9 +78,8 @@ def decode_small(
         plan = plan_of(upright)
         drafted = scale > 1
         rgb, scale = _flattened(image, scale, min(plan.target))
-    small = _resized(rgb, plan, scale, exif_orientation)
     width = geometry.blur(scale, plan) if drafted else 0.0
-    part = _part(small, _stored(plan, exif_orientation), width)
+    part = _shown(rgb, plan, scale, exif_orientation, width)
     image = _on_bars(_oriented(part, exif_orientation), plan, padding)
     return Decoded(image, geometry.placement(upright, exif_orientation, plan))
 
@@ -125,16 +124,6 @@ def _reduced(image: Image.Image, colours: Colours, factor: int) -> Image.Image:
     return out
 
 
-def _resized(image: Image.Image, plan: geometry.Plan, scale: int, exif_orientation: int) -> Image.Image:
-    """Resize a stored image that was reduced by ``scale``; the box is given in the reduced pixels."""
-    # The box is symmetric, so that it is the same however the image is mirrored.
-    left, top, right, bottom = plan.box
-    if exif_orientation in _SIDEWAYS:
-        left, top, right, bottom = top, left, bottom, right
-    box = (left / scale, top / scale, right / scale, bottom / scale)
-    return image.resize(_turned(plan.target, exif_orientation), Image.Resampling.BICUBIC, box)
-
-
 def _stored(plan: geometry.Plan, exif_orientation: int) -> geometry.Box:
     """The part of the stored image that is shown once the orientation is applied."""
     (width, height), (left, top, right, bottom) = plan.target, plan.window
@@ -156,12 +145,30 @@ def _on_bars(image: Image.Image, plan: geometry.Plan, padding: int) -> Image.Ima
     return square
 
 
-def _part(image: Image.Image, box: geometry.Box, width: float) -> Image.Image:
-    """A part of the sharpened image; only it and the adjacent pixels, on which it depends, are sharpened."""
-    left, top, right, bottom = box
-    outer = max(0, left - 1), max(0, top - 1), min(image.width, right + 1), min(image.height, bottom + 1)
-    sharpened = _sharpened(image.crop(outer), width)
-    return sharpened.crop((left - outer[0], top - outer[1], right - outer[0], bottom - outer[1]))
+def _shown(image: Image.Image, plan: geometry.Plan, scale: int, exif_orientation: int, width: float) -> Image.Image:
+    """The part of the resized and sharpened image that is shown; columns beside it are not resized.
+
+    ``image`` is stored, and was reduced by ``scale``. All rows are resized: with fewer of them Pillow would take the
+    two directions in the other order, which rounds differently.
+    """
+    # The box is symmetric, so that it is the same however the image is mirrored.
+    box = plan.box
+    if exif_orientation in _SIDEWAYS:
+        box = (box[1], box[0], box[3], box[2])
+    x, y, x_end, y_end = (edge / scale for edge in box)
+    size = _turned(plan.target, exif_orientation)
+    left, top, right, bottom = _stored(plan, exif_orientation)
+    # With the adjacent pixels, on which the sharpened ones depend.
+    first, last = max(0, left - 1), min(size[0], right + 1)
+    across = (x_end - x) / size[0]
+    columns = image.resize(
+        (last - first, size[1]),
+        Image.Resampling.BICUBIC,
+        (x + first * across, y, min(x + last * across, x_end), y_end),
+    )
+    above, below = max(0, top - 1), min(size[1], bottom + 1)
+    sharpened = _sharpened(columns.crop((0, above, columns.width, below)), width)
+    return sharpened.crop((left - first, top - above, right - first, bottom - above))
 
 
 def _turned(size: geometry.Size, exif_orientation: int) -> geometry.Size:

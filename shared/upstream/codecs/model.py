@@ -112,8 +112,11 @@ def without_metadata(service: ServiceSettings) -> ModelInterface:
     }
     if missing := [name for name, left_open in is_open.items() if left_open]:
         settings = [prefix(service.name) + name for name in missing]
+        # Envoy answers as a service without the method where it has no route for the host.
         raise Misconfigured(
-            f"The service does not report what its model takes: set {', '.join(settings)}.", settings=settings
+            f"The service does not report what its model takes: set {', '.join(settings)}. "
+            "Or a router in front of it does not know the host: AUTHORITY says which one it is asked for.",
+            settings=settings,
         )
     return replace(from_settings(service), preprocessing=_for_files(service))
 

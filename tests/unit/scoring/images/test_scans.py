@@ -83,7 +83,11 @@ def test_the_central_square_equals_the_centre_of_the_whole_image(size: tuple[int
     whole = shrinking.decode_small(data, SHORT_SIDE, 50_000_000).image
     part = shrinking.decode_small(data, CENTRE, 50_000_000).image
 
-    np.testing.assert_array_equal(np.asarray(part), np.asarray(whole.crop(geometry.centre(whole.size, 224))))
+    # The square is resized by itself, from sides that are rounded to 32 bits: hardly a value is rounded the other way.
+    centre = whole.crop(geometry.centre(whole.size, 224))
+    difference = np.abs(np.asarray(part, np.int16) - np.asarray(centre, np.int16))
+    assert difference.max() <= 2
+    assert np.count_nonzero(difference) < 0.001 * difference.size
 
 
 def test_the_blur_of_decoding_at_reduced_size_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
