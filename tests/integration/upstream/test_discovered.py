@@ -138,7 +138,7 @@ async def test_any_signature_is_discovered_at_warm_up(
     else:
         assert received.shape == (1, *model.shape[1:])
         # Numbers of a grey picture: as they are, or normalised by the settings' defaults.
-        default = gateway.gateway().member("cats").settings.preprocessing
+        default = gateway.gateway().member("any").settings.preprocessing
         wanted = 200 if model.dtype == tensor_pb2.DT_UINT8 else (200 - default.mean[0]) / default.scale[0]
         assert np.allclose(received, wanted, atol=0.01)
 
@@ -149,7 +149,7 @@ async def test_a_new_version_of_the_model_is_noticed_and_described_again(
     assert (await score(PICTURE, "image/jpeg")).status == 200
 
     # The same signature: seen in an answer, read in the background. The metadata was read a moment ago.
-    discovery = gateway.gateway().member("cats").upstream.discovery
+    discovery = gateway.gateway().member("any").upstream.discovery
     assert discovery is not None
     discovery._read_at = 0.0
     server.model = replace(server.model, version=2)
