@@ -127,6 +127,8 @@ def from_metadata(service: ServiceSettings, metadata: ModelMetadata) -> ModelInt
     Raises:
         Misconfigured: they contradict each other, or leave something ambiguous; names the setting.
     """
+    if not metadata.inputs:  # as KServe's own server answers for models that describe nothing
+        return without_metadata(service)
     tensor = _chosen(service, metadata.inputs, service.input_name, "INPUT_NAME", "input")
     output = _output(service, metadata.outputs)
     datatype = _datatype(service, tensor)
@@ -147,6 +149,8 @@ def _output(service: ServiceSettings, outputs: Sequence[TensorMetadata]) -> str:
             f"is {service.output}, which is about one output; the model has several: {names}. Set OUTPUT_NAME to "
             "one of them, or OUTPUT to raw, which returns all",
         )
+    if service.output_name and not outputs:
+        return service.output_name
     found = _chosen(service, outputs, service.output_name, "OUTPUT_NAME", "output")
     if service.output is OutputKind.CLASSES and found.shape is not None and len(found.shape) > 2:
         _fault(
