@@ -8,6 +8,7 @@ import random
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -29,10 +30,15 @@ def main(file: str, count: str, seed: str) -> None:
             for occurrence, place in enumerate(found):
                 places[place].append((name, occurrence))
     chance = random.Random(f"{seed} {file}")  # noqa: S311 - no secret
-    mutants = []
-    for place in chance.sample(sorted(places), min(int(count), len(places))):  # type: ignore[type-var]
+    mutants: list[dict[str, Any]] = []
+    for place in chance.sample(sorted(places), len(places)):  # type: ignore[type-var]
+        if len(mutants) == int(count):
+            break
         name, occurrence = chance.choice(places[place])
-        mutated = mutate_code(source, get_operator(name)(), occurrence)
+        try:
+            mutated = mutate_code(source, get_operator(name)(), occurrence)
+        except AttributeError:
+            continue  # cosmic-ray cannot replace an exception with a dotted name
         mutants.append({"line": place[0][0], "operator": name.rpartition("/")[2], "source": mutated})  # type: ignore[index]
     print(json.dumps(mutants))
 

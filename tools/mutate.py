@@ -34,9 +34,11 @@ MODULES = {
     "shared/rotation/decide.py": "tests/unit/rotation",
     "shared/rotation/decide_keys.py": "tests/unit/rotation",
     "shared/rotation/validate.py": "tests/unit/rotation",
-    "shared/scoring/labels.py": "tests/unit/scoring",
-    "shared/scoring/scorer.py": "tests/unit/scoring",
-    "shared/scoring/images/metadata.py": "tests/unit/scoring/images",
+    "shared/scoring/labels.py": "tests/unit/scoring/test_labels.py tests/unit/scoring/test_scorer.py",
+    "shared/scoring/scorer.py": "tests/unit/scoring/test_scorer.py tests/unit/scoring/images/test_scorer_images.py",
+    "shared/scoring/images/metadata.py": (
+        "tests/unit/scoring/images/test_metadata.py tests/unit/scoring/images/test_forwarding.py"
+    ),
 }
 # Seconds after which tests count as failed: a mutant may wait for ever.
 _TIMEOUT = 60
