@@ -27,6 +27,7 @@ from shared.scoring.scorer import Scorer, batches
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
+from shared.upstream.codecs import Selector
 from tests.support.fake_upstream import Infer, upstream
 
 MakeScorer = Callable[..., Scorer]
@@ -36,6 +37,13 @@ def picture(colour: tuple[int, int, int] = (10, 20, 30), size: int = 32) -> byte
     out = io.BytesIO()
     Image.new("RGB", (size, size), colour).save(out, "PNG")
     return out.getvalue()
+
+
+def damaged() -> bytes:
+    """A picture whose header and length are whole, and whose pixels are not."""
+    whole = picture(size=64)
+    pixels = whole.index(b"IDAT") + 8
+    return whole[:pixels] + b"reject" + whole[pixels + 6 :]
 
 
 def response(*scores: float) -> bytes:
@@ -156,17 +164,69 @@ async def test_the_other_images_are_cancelled_after_a_failure(scorer: MakeScorer
 
 
 async def test_a_rejected_image_that_cannot_be_decoded_is_a_damaged_image(scorer: MakeScorer) -> None:
-    broken = picture(size=64)[:-30]
+    service, broken = Service(error=ServiceRejected("bad image")), damaged()
 
-    with pytest.raises(DamagedImage):
-        await scorer(Service(error=ServiceRejected("bad image"))).score([Upload("a", broken)], Ranking(), context())
+    with pytest.raises(DamagedImage) as caught:
+        await scorer(service).score([Upload("a", broken)], Ranking(), context())
+
+    assert caught.value.members == {"file": "a", "index": 0}
+    assert [list(request.inputs["images"].string_val) for request in service.requests] == [[broken]]
 
 
-async def test_a_rejected_image_that_is_valid_is_a_service_rejection(scorer: MakeScorer) -> None:
+async def test_an_image_that_the_service_accepts_is_not_decoded(scorer: MakeScorer) -> None:
+    assert await scorer(Service()).score([Upload("a", damaged())], Ranking(), context())
+
+
+@pytest.mark.parametrize("form", [InputForm.ENCODED, InputForm.TENSOR])
+async def test_a_rejected_image_that_is_valid_is_a_service_rejection(scorer: MakeScorer, form: InputForm) -> None:
+    service = Service(error=ServiceRejected("no such input"))
+
     with pytest.raises(ServiceRejected):
-        await scorer(Service(error=ServiceRejected("no such input"))).score(
-            [Upload("a", picture())], Ranking(), context()
-        )
+        await scorer(service, input_form=form).score([Upload("a", picture())], Ranking(), context())
+
+    assert len(service.requests) == 1
+
+
+async def test_in_place_of_an_image_that_cannot_be_scored_there_is_its_fault(scorer: MakeScorer) -> None:
+    service = Service()
+    uploads = [Upload("good", picture()), Upload("bad", b"hello"), Upload("large", picture() + bytes(5000))]
+
+    results = await scorer(service, Limits(image_bytes=4000)).score_partially(uploads, Ranking(top=1), context())
+
+    kinds = [type(result).__name__ for result in results]
+    assert kinds == ["Prediction", "UnsupportedImage", "ImageTooLarge"]
+    assert len(service.requests) == 1
+    with pytest.raises(TooManyImages):
+        await scorer(service, Limits(images=2)).score_partially(uploads, Ranking(), context())
+
+
+async def test_where_every_image_fails_a_fault_of_the_service_is_raised_and_other_faults_are_listed(
+    scorer: MakeScorer,
+) -> None:
+    uploads = [Upload("bad", b"hello"), Upload("good", picture())]
+
+    with pytest.raises(ServiceFailed, match="boom"):
+        await scorer(Service(error=ServiceFailed("boom"))).score_partially(uploads, Ranking(), context())
+    found = await scorer(Service()).score_partially(uploads[:1] * 2, Ranking(), context())
+    assert [type(one) for one in found] == [UnsupportedImage] * 2
+    with pytest.raises(LookupError):
+        await scorer(Service(error=LookupError("a fault"))).score_partially(uploads, Ranking(), context())
+
+
+async def test_the_service_s_own_output_is_neither_ranked_nor_named(scorer: MakeScorer) -> None:
+    service = Service(0.2, 0.5, 0.3)
+    uploads = [Upload("a", picture()), Upload("b", picture())]
+
+    outputs = await scorer(service).outputs(uploads, Selector(signature="other"), context())
+
+    assert [output.values.tolist() for output in outputs] == [[pytest.approx([0.2, 0.5, 0.3])]] * 2
+    assert {request.model_spec.signature_name for request in service.requests} == {"other"}
+
+
+async def test_scores_have_six_digits(scorer: MakeScorer) -> None:
+    [prediction] = await scorer(Service(0.12345678, 0.5)).score([Upload("a", picture())], Ranking(top=0), context())
+
+    assert prediction.scores == [0.123457, 0.5]
 
 
 async def test_a_service_failure_names_no_file(scorer: MakeScorer) -> None:
@@ -257,12 +317,10 @@ async def test_a_damaged_image_in_a_batch_is_named(scorer: MakeScorer) -> None:
 
 async def test_an_image_for_which_the_service_rejects_a_batch_is_found(scorer: MakeScorer) -> None:
     service = Batches()
-    whole = picture(size=64)
-    pixels = whole.index(b"IDAT") + 8
-    damaged = whole[:pixels] + b"reject" + whole[pixels + 6 :]
+    uploads = [Upload("a", picture()), Upload("b", damaged())]
 
     with pytest.raises(DamagedImage) as caught:
-        await scorer(service, max_batch=4).score([Upload("a", picture()), Upload("b", damaged)], Ranking(), context())
+        await scorer(service, max_batch=4).score(uploads, Ranking(), context())
 
     assert caught.value.members == {"file": "b", "index": 1}
     assert service.sizes[0] == 2
@@ -275,6 +333,10 @@ async def test_an_image_for_which_the_service_rejects_a_batch_is_found(scorer: M
         ([1] * 9, 4, 1000, [4, 4, 1]),
         ([500, 500, 100], 8, 1000, [1, 2]),
         ([2000, 10], 8, 1000, [1, 1]),
+        ([484, 484], 8, 1000, [2]),  # with 16 bytes for each
+        ([484, 485], 8, 1000, [1, 1]),
+        ([300, 300, 300, 300], 3, 948, [3, 1]),
+        ([300, 300, 300, 300], 3, 947, [2, 2]),
     ],
 )
 def test_how_images_share_calls(sizes: list[int], most: int, room: int, expected: list[int]) -> None:
