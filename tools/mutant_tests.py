@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 # Seconds of processor time, and in all, after which tests count as failed: a mutant may loop, or wait, for ever.
-_PROCESSOR, _ALL = 60, 240
+_PROCESSOR, _ALL = 20, 120
 
 
 def main() -> None:
