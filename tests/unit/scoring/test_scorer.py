@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ from shared.scoring.scorer import Scorer, batches
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
-from shared.upstream.codecs import Selector
+from shared.upstream.codecs import RequestTemplate, Selector
+from shared.upstream.codecs.tensorflow import TensorFlowCodec
+from shared.upstream.service import Upstream
 from tests.support.fake_upstream import Infer, upstream
 
 MakeScorer = Callable[..., Scorer]
@@ -46,8 +49,8 @@ def damaged() -> bytes:
     return whole[:pixels] + b"reject" + whole[pixels + 6 :]
 
 
-def response(*scores: float) -> bytes:
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1), TensorShapeProto.Dim(size=len(scores))])
+def response(*scores: float, rows: int = 1) -> bytes:
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in (rows, len(scores) // rows)])
     tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=scores)
     return PredictResponse(outputs={"output_alias": tensor}).SerializeToString()
 
@@ -55,9 +58,9 @@ def response(*scores: float) -> bytes:
 class Service:
     """Returns the same response to every request, and records the requests."""
 
-    def __init__(self, *scores: float, error: Exception | None = None) -> None:
+    def __init__(self, *scores: float, error: Exception | None = None, rows: int = 1) -> None:
         self.requests: list[PredictRequest] = []
-        self._response = response(*(scores or (0.25, 0.75)))
+        self._response = response(*(scores or (0.25, 0.75)), rows=rows)
         self._error = error
 
     async def __call__(self, request: bytes, context: RequestContext) -> bytes:
@@ -270,6 +273,60 @@ async def test_a_timeout_names_the_late_image_and_its_step(scorer: MakeScorer) -
 
     assert caught.value.detail == "The deadline passed while Key Vault was being read."
     assert caught.value.members == {"file": "late", "index": 1}
+
+
+async def test_a_timeout_while_the_model_is_looked_up_is_an_exceeded_deadline(
+    scorer: MakeScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(_upstream: Upstream, _context: RequestContext) -> NoReturn:
+        raise TimeoutError
+
+    monkeypatch.setattr(Upstream, "model_codec", late)
+
+    with pytest.raises(DeadlineExceeded):
+        await scorer(Service()).score([Upload("a", picture())], Ranking(), context())
+
+
+async def test_a_timeout_of_a_batch_is_an_exceeded_deadline(scorer: MakeScorer) -> None:
+    uploads = [Upload("a", picture()), Upload("b", picture())]
+
+    with pytest.raises(DeadlineExceeded):
+        await scorer(Service(error=TimeoutError()), max_batch=4).score(uploads, Ranking(), context())
+
+
+async def test_a_batch_of_tensors(scorer: MakeScorer) -> None:
+    service = Service(0.2, 0.8, 0.6, 0.4, rows=2)
+    uploads = [Upload("a", picture((127, 255, 0))), Upload("b", picture((255, 127, 0)))]
+
+    first, second = await scorer(service, max_batch=4, input_form=InputForm.TENSOR).score(
+        uploads, Ranking(top=1), context()
+    )
+
+    tensor = service.requests[0].inputs["images"]
+    assert [dim.size for dim in tensor.tensor_shape.dim] == [2, 224, 224, 3]
+    pixels = np.frombuffer(tensor.tensor_content, "<f4").reshape(2, 224, 224, 3)
+    assert pixels[:, 100, 100, 1].tolist() == [1, 0]
+    assert [(one.file, one.labels[0].id) for one in (first, second)] == [("a", 1), ("b", 0)]
+
+
+async def test_requests_are_prepared_once_for_the_default_signature(
+    scorer: MakeScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[Selector] = []
+    original = TensorFlowCodec.requests
+
+    def requests(codec: TensorFlowCodec, selector: Selector) -> RequestTemplate:
+        prepared.append(selector)
+        return original(codec, selector)
+
+    monkeypatch.setattr(TensorFlowCodec, "requests", requests)
+    one, uploads = scorer(Service()), [Upload("a", picture())]
+    for _ in range(2):
+        await one.score(uploads, Ranking(), context())
+        await one.outputs(uploads, Selector(), context())
+        await one.outputs(uploads, Selector(signature="other"), context())
+
+    assert prepared == [Selector(), *[Selector(signature="other")] * 2]
 
 
 class Batches:
