@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -40,6 +41,16 @@ def test_threads_are_daemons_started_when_they_are_needed(executor: DaemonExecut
     assert [thread.daemon for thread in threads()] == [True, True]
     gate.set()
     assert all(future.result(10) for future in waiting)
+
+
+def test_a_thread_with_nothing_to_do_takes_the_next_work(executor: DaemonExecutor) -> None:
+    for number in range(5):
+        assert executor.submit(int, number).result(10) == number
+        ends = time.monotonic() + 10
+        while executor._idle < 1 and time.monotonic() < ends:
+            time.sleep(0.001)
+
+    assert len(threads()) == 1
 
 
 def test_work_is_cancelled_until_a_thread_takes_it(executor: DaemonExecutor) -> None:
