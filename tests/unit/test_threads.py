@@ -65,14 +65,14 @@ def test_work_is_cancelled_until_a_thread_takes_it(executor: DaemonExecutor) -> 
     assert all(future.result(10) for future in running)
 
 
-@pytest.mark.parametrize("cancel", [True, False])
-def test_after_shutdown_work_that_waits_is_cancelled_or_done(cancel: bool) -> None:
+@pytest.mark.parametrize(("options", "cancel"), [({"cancel_futures": True}, True), ({}, False)])
+def test_after_shutdown_work_that_waits_is_cancelled_or_done(options: dict[str, bool], cancel: bool) -> None:
     executor, gate = DaemonExecutor(1, "test"), threading.Event()
     executor.submit(gate.wait, 10)
     waiting = executor.submit(int)
     started = threads()
 
-    executor.shutdown(cancel_futures=cancel)
+    executor.shutdown(**options)
     executor.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         executor.submit(int)
