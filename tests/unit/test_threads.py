@@ -43,7 +43,7 @@ def test_threads_are_daemons_started_when_they_are_needed(executor: DaemonExecut
     assert all(future.result(10) for future in waiting)
 
 
-def test_a_thread_with_nothing_to_do_takes_the_next_work_and_another_is_started_for_more(
+def test_an_idle_thread_takes_the_next_work_and_another_is_started_for_more(
     executor: DaemonExecutor,
 ) -> None:
     for number in range(5):
@@ -54,7 +54,8 @@ def test_a_thread_with_nothing_to_do_takes_the_next_work_and_another_is_started_
 
     assert len(threads()) == 1
     both = threading.Barrier(2)
-    assert sorted(future.result(10) for future in [executor.submit(both.wait, 5) for _ in range(2)]) == [0, 1]
+    waiting = [executor.submit(both.wait, 5) for _ in range(2)]
+    assert sorted(future.result(10) for future in waiting) == [0, 1]
 
 
 def test_work_is_cancelled_until_a_thread_takes_it(executor: DaemonExecutor) -> None:
