@@ -316,4 +316,7 @@ def test_what_a_message_shows_of_a_certificate() -> None:
 
 
 def test_of_certificates_without_their_key_the_first_is_the_leaf() -> None:
-    assert WRONG_KEY.leaf == LEAF.certificate
+    text = pem(ec.generate_private_key(ec.SECP256R1()), LEAF.certificate, *CHAIN).decode()
+
+    assert parse(text).leaf == LEAF.certificate
+    assert not parse(text).has_own_key
