@@ -1,6 +1,7 @@
 """Loading class names and ranking scores."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,25 @@ def test_few_and_many_labels_have_the_same_order(top: int) -> None:
 
     expected = sorted(range(30), key=lambda index: (-(index % 7), index))
     assert [label.id for label in rank(many, NAMES, Ranking(top=top))] == expected[:top]
+
+
+def test_classes_without_any_score_are_each_returned_once() -> None:
+    assert [label.id for label in rank(scores(0, 0, 0, 0), NAMES, Ranking(top=3))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("top", "sorted_"), [(10, False), (11, True)])
+def test_only_many_labels_take_a_sort_of_all_scores(monkeypatch: pytest.MonkeyPatch, top: int, sorted_: bool) -> None:
+    found: list[int] = []
+    best = labels._best
+
+    def counted(*arguments: Any) -> list[int]:
+        found.append(1)
+        return best(*arguments)
+
+    monkeypatch.setattr(labels, "_best", counted)
+    rank(scores(*range(30)), NAMES, Ranking(top=top))
+
+    assert (not found) is sorted_
 
 
 def test_softmax_is_along_the_last_axis() -> None:
