@@ -6,7 +6,8 @@ in one run, with the local model behind Triton without TLS:
 - the gateway, to a model of UINT8 and to one of FP32;
 - a client that decodes with Pillow as it is usually written, and calls Triton by gRPC, or by its HTTP endpoint with
   binary tensors, for the model of UINT8;
-- the floor: the same call by gRPC, serialized beforehand and not parsed.
+- the floor: the same call by gRPC, serialized beforehand and not parsed;
+- eight photographs: a form to the gateway, and a client that decodes them side by side and calls once for all.
 
 The gateway's added time is its median less the floor's and less that of its own decoding in this process.
 """
@@ -31,6 +32,7 @@ from PIL import Image
 from benchmarks.harness.app import App
 from benchmarks.harness.command import count_and_size, exit_code
 from benchmarks.harness.grpc_load import closed_loop
+from benchmarks.harness.http_client import form
 from benchmarks.harness.images import jpeg
 from benchmarks.harness.interleaved import Call, interleaved, print_table
 from benchmarks.harness.launch import free_port
@@ -45,6 +47,7 @@ from shared.settings import Datatype, Layout, Preprocessing
 
 UINT8, FP32 = "nhwc-uint8", "nchw-fp32"
 CONCURRENT, ROUNDS, SECONDS = 16, 4, 0.8
+FILES = 8
 ADDED_MS = 1.0
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 GATEWAY, GATEWAY_FP32 = "gateway, UINT8", "gateway, FP32"
@@ -96,6 +99,14 @@ async def _measure(supervisor: Supervisor, folder: Path, count: int, file: bytes
         print_table(rows)
         added = rows[GATEWAY]["p50_ms"] - rows[FLOOR]["p50_ms"] - rows[DECODING]["p50_ms"]
         print(f"\nadded by the gateway beyond the call and decoding: {added:.2f} ms (limit {ADDED_MS})")
+        several = [file] * FILES
+        rows = await interleaved(
+            {GATEWAY: partial(_form_scored, app, several), BY_GRPC: partial(_by_grpc, infer, *several)},
+            max(count // FILES, 8),
+            load,
+        )
+        print(f"\n{FILES} photographs in a request, one request at a time:\n")
+        print_table(rows)
         del calls[DECODING]
         await _print_concurrent(calls)
 
@@ -132,6 +143,11 @@ async def _scored(app: App, model: str, file: bytes) -> None:
     await app.score(app.request(f"/api/services/{model}/score", headers, file))
 
 
+async def _form_scored(app: App, files: Sequence[bytes]) -> None:
+    content_type, body = form(files)
+    await app.score(app.request(f"/api/services/{UINT8}/score", {"Content-Type": content_type}, body))
+
+
 async def _decoded(file: bytes) -> None:
     images.to_pixels(file, Preprocessing(), 10**8, datatype=Datatype.UINT8, layout=Layout.NHWC)
 
@@ -152,11 +168,11 @@ def _message(pixels: npt.NDArray[np.uint8]) -> bytes:
     return request.SerializeToString()
 
 
-async def _by_grpc(infer: Any, file: bytes) -> int:
-    answer = pb.ModelInferResponse.FromString(
-        await infer(_message(await asyncio.to_thread(pixels_of, file)), timeout=10)
-    )
-    return int(np.frombuffer(answer.raw_output_contents[0], "<f4").argmax())
+async def _by_grpc(infer: Any, *files: bytes) -> list[int]:
+    pixels = await asyncio.gather(*(asyncio.to_thread(pixels_of, file) for file in files))
+    answer = pb.ModelInferResponse.FromString(await infer(_message(np.concatenate(pixels)), timeout=10))
+    scores = np.frombuffer(answer.raw_output_contents[0], "<f4").reshape(len(files), -1)
+    return scores.argmax(axis=1).tolist()  # type: ignore[no-any-return]
 
 
 async def _by_http(session: aiohttp.ClientSession, url: str, file: bytes) -> int:
