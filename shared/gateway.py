@@ -310,8 +310,12 @@ class Gateway:
     def _make_split(self, split: SplitSettings) -> "Split":
         from shared.traffic.split import Split  # noqa: PLC0415 - most gateways have none
 
-        clients = {name: self._services[name].upstream.client for name, _ in split.weights}
-        return Split(split, clients, self._why_not_ready)
+        return Split(split, self._is_ready, self._why_not_ready)
+
+    def _is_ready(self, name: str) -> bool:
+        """Whether a member of a split is known to be ready, without a call."""
+        service = self._services[name]
+        return service.upstream.client.responds and not (service.golden is not None and service.golden.blocks)
 
     async def _why_not_ready(self, name: str) -> str:
         """Why a member of a split must not get its share of the requests, or get it back; empty where it may.

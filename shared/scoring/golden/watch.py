@@ -79,15 +79,19 @@ class Golden:
             self._task = asyncio.create_task(self._run())
 
     @property
+    def blocks(self) -> bool:
+        """Whether the service must not count as ready."""
+        return self._service.golden_enforce and not self._matches
+
+    @property
     def status(self) -> GoldenStatus:
         """The last complete check, also while one of another version is in progress."""
-        blocks = self._service.golden_enforce and not self._matches
         checked = self._result.photographs > 0 and (
             # Where no photograph can be scored, the version is not known.
             self._result.version is None or self._seen in {_NONE, self._result.version}
         )
         return replace(
-            self._result, problem=self._problem, pending=not checked and self._problem is None, blocks=blocks
+            self._result, problem=self._problem, pending=not checked and self._problem is None, blocks=self.blocks
         )
 
     def close(self) -> None:

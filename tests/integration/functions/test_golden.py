@@ -210,7 +210,11 @@ async def test_the_first_use_and_a_new_version_start_a_check(
 
 
 @pytest.mark.usefixtures("service")
-async def test_enforced_photographs_decide_about_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_enforced_photographs_decide_about_readiness_and_traffic(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICES", "cats, pixels, both")
+    monkeypatch.setenv("SERVICE__BOTH__TRAFFIC", "cats:50,pixels:50")
     monkeypatch.setenv("SERVICE__PIXELS__CHANNEL_MEAN", "imagenet")
     monkeypatch.setenv("SERVICE__PIXELS__GOLDEN_ENFORCE", "true")
     monkeypatch.setenv("SERVICE__CATS__GOLDEN_ENFORCE", "true")
@@ -228,6 +232,13 @@ async def test_enforced_photographs_decide_about_readiness(monkeypatch: pytest.M
     found = await gateway.gateway().health()
     assert (found["pixels"].ready, found["cats"].ready) == (False, True)
     assert found["pixels"].problem is None
+
+    # Half of the requests would be for the other one.
+    answers = [await score((folder / "coffee.png").read_bytes(), "image/png", service="both") for _ in range(16)]
+    assert [(answer.status, answer.json["service"]) for answer in answers] == [(200, "cats")] * 16
+    details = (await readiness(health.service_health)).json["services"]["both"]
+    assert details["members"]["pixels"]["state"] == "not-ready"
+    assert details["members"]["pixels"]["why"].startswith("golden: ")
 
 
 @pytest.mark.usefixtures("service")
