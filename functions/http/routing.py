@@ -28,11 +28,11 @@ async def served(
 
     ``question``: the request scores nothing; without a key, the member with the largest share answers it.
     """
+    key = _key(req)  # of any service: whether it is a split is not the client's concern
     if isinstance(service, Service):
         return await work(service, request_context(req, invocation, service.settings.deadline_seconds))
     deadlines = [gateway().member(name).settings.deadline_seconds for name in service.members]
     context = request_context(req, invocation, max(deadlines))
-    key = _key(req)
     name = service.main() if question and not key else await service.choose(key, context)
     member, started = gateway().member(name), time.monotonic()
     try:

@@ -110,17 +110,17 @@ def test_the_gateway_is_alive_and_ready(client: httpx.Client) -> None:
     ready = client.get("/api/health/ready")
 
     state = {"status": "ready"}
-    assert (ready.status_code, ready.json()) == (
-        200,
-        {**state, "services": {"imagenet": state, "imagenet-open": state, "imagenet-tensor": state}},
-    )
+    services = {"imagenet": {**state, "golden": "4 of 4"}, "imagenet-open": state, "imagenet-tensor": state}
+    assert (ready.status_code, ready.json()) == (200, {**state, "services": services})
 
 
 def test_the_state_of_each_service(client: httpx.Client) -> None:
     response = client.get("/api/health/services")
 
     assert response.status_code == 200
-    for service in response.json()["services"].values():
+    services = response.json()["services"]
+    assert services["imagenet"].pop("golden") == {"result": "4 of 4", "model_version": "1"}
+    for service in services.values():
         assert 0 <= service["credentials"].pop("age_seconds") < 60
         assert service == {
             "status": "ready",
