@@ -140,6 +140,8 @@ def _open_inference(suffix: str, version: str, *version_parameters: str) -> dict
     ready = define(
         f"oip_model_ready{suffix}",
         "Whether a model is ready.",
+        # Without a version, of a split as a whole.
+        parameters=parameters if version else tuple(one for one in parameters if one != "traffic-key"),
         responses={
             "200": response("It is ready.", is_ready),
             **_METADATA_ERRORS,

@@ -30,8 +30,6 @@ _OF_CERTIFICATE = (ServiceUntrusted, ServiceCertificateExpired, ServiceNameMisma
 def main(given: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = arguments.parse(given)
-    # What the gateway would log is printed here, once.
-    log.setLevel(logging.CRITICAL)
     try:
         values = settings.environ(options)
         _run(options, settings.checked(values))
@@ -134,4 +132,6 @@ def _line(step: str, result: str) -> None:
 
 
 if __name__ == "__main__":
+    # What the gateway would log is printed here, once.
+    log.setLevel(logging.CRITICAL)
     sys.exit(main())

@@ -212,8 +212,8 @@ class RemoteWorker:
         )
         response: Any = (await stream.ask("worker_init_response", worker_init_request=init)).worker_init_response
         self._check(response.result)
+        asked = time.perf_counter()
         if placeholder:
-            asked = time.perf_counter()
             variables = {**self._settings(), "WEBSITE_PLACEHOLDER_MODE": "0", "AzureWebJobsScriptRoot": str(self._app)}
             reload = FunctionEnvironmentReloadRequest(
                 environment_variables=variables, function_app_directory=str(self._app)
@@ -221,7 +221,7 @@ class RemoteWorker:
             name = "function_environment_reload_response"
             response = getattr(await stream.ask(name, function_environment_reload_request=reload), name)
             self._check(response.result)
-            log.info("The worker's placeholder became the app in %d ms", (time.perf_counter() - asked) * 1000)
+        took = time.perf_counter() - asked
         check_capabilities(response.capabilities)
         request = FunctionsMetadataRequest(function_app_directory=str(self._app))
         listed = await stream.ask("function_metadata_response", functions_metadata_request=request)
@@ -232,6 +232,8 @@ class RemoteWorker:
             load = FunctionLoadRequest(function_id=function.function_id, metadata=function)
             answer = await stream.ask(function.function_id, function_load_request=load)
             self._check(answer.function_load_response.result)
+        if placeholder:
+            log.info("The worker's placeholder became the app in %d ms", took * 1000)
         return found
 
     def _check(self, result: StatusResult) -> None:
