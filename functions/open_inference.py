@@ -13,6 +13,7 @@ import azure.functions as func
 
 from functions.http.access import SCORING
 from functions.http.bodies import body_of
+from functions.http.requests import request_context
 from functions.http.responses import json_response
 from functions.http.routing import served
 from functions.protocols.endpoint import (
@@ -25,7 +26,7 @@ from functions.protocols.endpoint import (
     respond,
 )
 from shared.errors import MethodNotOffered
-from shared.gateway import Service, gateway
+from shared.gateway import HEALTH_SECONDS, Service, gateway
 from shared.quoting import printable
 from shared.settings import OutputKind
 from shared.telemetry import RequestContext
@@ -74,6 +75,7 @@ async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.Htt
     if verb == "/infer":
         return await served(req, invocation, service, lambda one, context: _infer(req, name, one, selector, context))
     if verb == "/ready" and selector.version is None:
+        request_context(req, invocation, HEALTH_SECONDS)  # refuses headers that are not valid
         return _readiness(name, ready=(await gateway().health_of(service)).ready)
     answer = _version_ready if verb == "/ready" else _metadata
     return await served(
