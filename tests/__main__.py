@@ -9,7 +9,8 @@ import sys
 import tempfile
 from contextlib import ExitStack
 
-_PYTEST = [sys.executable, "-m", "pytest"]
+# With the slowest tests, so that it is seen what the time goes to.
+_PYTEST = [sys.executable, "-m", "pytest", "--durations=15"]
 # The processes take about the same time, each.
 _OTHERS = [["tests/integration"], ["tests/unit", "tests/system/rotation"]]
 
