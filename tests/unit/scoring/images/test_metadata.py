@@ -299,3 +299,19 @@ def test_of_every_format_what_is_forwarded_has_the_same_pixels(name: str) -> Non
 
     if clean is not None:
         np.testing.assert_array_equal(pixels(clean), pixels(data))
+
+
+def test_of_adobe_s_segment_what_says_the_colours_stays() -> None:
+    image = JPEGS["baseline"]
+    colours = b"Adobe" + bytes([0, 100, 0, 0, 0, 0, 0])
+
+    def without(body: bytes) -> bytes | None:
+        return without_metadata(image[:2] + segment(0xEE, body) + image[2:], Format.JPEG, BYTES)
+
+    plain_image = without_metadata(image, Format.JPEG, BYTES)
+    assert plain_image is not None
+    kept = plain_image[:2] + segment(0xEE, colours) + plain_image[2:]
+    assert without(colours) == kept
+    assert without(colours + PRIVATE) == kept
+    assert without(colours[:-1]) == plain_image, "too short to say anything"
+    assert without(b"Other" + colours[5:]) == plain_image
