@@ -10,6 +10,7 @@ from shared.errors import Misconfigured
 from shared.scoring import labels
 from shared.scoring.labels import load, rank, softmax
 from shared.scoring.types import Label, Ranking
+from shared.settings import Activation
 
 NAMES = ("ant", "bee", "cat", "dog")
 
@@ -129,3 +130,12 @@ def test_tensorflow_s_classes_begin_with_the_background() -> None:
 
     assert len(names) == 1001
     assert names[:2] == ("background", load("imagenet")[0])
+
+
+def test_a_sigmoid_is_that_of_each_value_without_an_overflow() -> None:
+    values = np.array([-200, -2, 0, 0.5, 200], np.float32)
+
+    found = labels.activated(values, Activation.SIGMOID)
+
+    assert found.dtype == np.float32
+    assert np.allclose(found, [0, 1 / (1 + np.exp(2)), 0.5, 1 / (1 + np.exp(-0.5)), 1], atol=1e-6)
