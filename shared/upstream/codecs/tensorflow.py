@@ -131,13 +131,13 @@ class TensorFlowCodec:
         read = self.outputs if self._service.output is OutputKind.RAW else self.classified
         read(response)
 
-    def labelled(self, requests: RequestTemplate, classes: int) -> RequestTemplate:
-        """The protocol has no names of classes, so the settings exclude this."""
-        raise NotImplementedError
+    def labelled(self, requests: RequestTemplate, classes: int) -> RequestTemplate:  # noqa: ARG002 - the seam's
+        """The requests as they are: the protocol has no way to ask for the names of classes."""
+        return requests
 
-    def labels(self, response: bytes) -> list[str]:
-        """As :meth:`labelled`."""
-        raise NotImplementedError
+    def labels(self, response: bytes) -> list[str]:  # noqa: ARG002 - as above
+        """None, for the same reason."""
+        return []
 
     def describe(self) -> tuple[Rpc]:
         """A GetModelMetadataRequest."""
