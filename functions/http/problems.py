@@ -9,9 +9,9 @@ import azure.functions as func
 from functions.http.bodies import counted
 from functions.http.requests import REQUEST_ID, request_id
 from functions.http.responses import json_response
-from shared.errors import GatewayError, InternalError
+from shared.errors import GatewayError, InternalError, MetricsKeyRefused
 from shared.quoting import printable
-from shared.telemetry import fault_path, log
+from shared.telemetry import fault_path, log, record
 
 PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
 
@@ -49,6 +49,8 @@ def _response(document: dict[str, object], error: GatewayError, request_id: str)
 def error_headers(error: GatewayError) -> dict[str, str]:
     """Retry-After, in whole seconds, where the error has one; and of a split, the service that failed."""
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, MetricsKeyRefused):
+        headers["WWW-Authenticate"] = "Bearer"
     return {**headers, SCORING_SERVICE: str(error.members["service"])} if "service" in error.members else headers
 
 
@@ -87,8 +89,11 @@ async def respond(
     The response has the request's id in its header X-Request-Id.
     """
     id_ = request_id(request, invocation)
+    known = record.begin(name, id_)
     response = await _response_or_problem(request, id_, work, name, error_response)
     response.headers[REQUEST_ID] = id_
+    if request.method == "POST" and name in record.SCORING:
+        record.count(known, response.status_code)
     return response
 
 
@@ -103,6 +108,7 @@ async def _response_or_problem(
         with counted(request):
             return await work()
     except GatewayError as error:
+        record.current().failed(error.slug, error.detail)
         if error.is_server_fault:
             log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
         clear_tracebacks(error)
@@ -117,6 +123,7 @@ async def _response_or_problem(
 
 
 def _unexpected(fault: BaseException, request_id: str, name: str, error_response: ErrorResponse) -> func.HttpResponse:
+    record.current().failed(InternalError.slug, fault_path(fault))
     log.error("%s %s: internal-error %s", name, request_id, fault_path(fault))  # without its stack trace
     clear_tracebacks(fault)
     return error_response(InternalError("An unexpected fault stopped the request."), request_id)

@@ -10,7 +10,7 @@ from functions.http.problems import SCORING_SERVICE
 from functions.http.requests import request_context
 from shared.errors import GatewayError, InvalidParameter
 from shared.gateway import Service, gateway
-from shared.telemetry import RequestContext
+from shared.telemetry import RequestContext, record
 
 if TYPE_CHECKING:
     from shared.traffic.split import Split
@@ -28,13 +28,17 @@ async def served(
 
     ``question``: the request scores nothing; without a key, the member with the largest share answers it.
     """
+    target = gateway().settings.telemetry.target_seconds
     if isinstance(service, Service):
-        return await work(service, request_context(req, invocation, service.settings.deadline_seconds))
+        context = request_context(req, invocation, service.settings.deadline_seconds)
+        record.current().served_by(service.settings.name, context, target)
+        return await work(service, context)
     deadlines = [gateway().member(name).settings.deadline_seconds for name in service.members]
     context = request_context(req, invocation, max(deadlines))
     key = _key(req)
     name = service.main() if question and not key else await service.choose(key, context)
     member, started = gateway().member(name), time.monotonic()
+    record.current().served_by(name, context, target)
     try:
         response = await work(member, context.within(member.settings.deadline_seconds))
     except GatewayError as error:

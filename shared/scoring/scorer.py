@@ -25,7 +25,7 @@ from shared.scoring.decoding.decoder import Decoder
 from shared.scoring.decoding.work import Content, ToFile, ToTensor
 from shared.scoring.types import Prediction, Ranking, Upload
 from shared.settings import Limits, Metadata, OutputForm
-from shared.telemetry import DECODE, RequestContext
+from shared.telemetry import DECODE, RequestContext, metrics
 from shared.upstream.codecs import Codec, ModelInterface, Output, RequestTemplate, Selector
 from shared.upstream.codecs.outputs import classified
 from shared.upstream.service import Upstream
@@ -258,13 +258,18 @@ class Scorer:
 
     def _forwardable(self, data: bytes, room: int) -> bytes | None:
         keep = self._service.metadata is Metadata.KEEP
-        return images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep)
+        found = images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep)
+        if found is not None:
+            metrics.IMAGES.add((self._service.name, "forwarded"))
+        return found
 
     def _to_file(self, job: _Job[Any], room: int) -> ToFile:
+        metrics.IMAGES.add((self._service.name, "decoded"))
         return ToFile(job.model.preprocessing, self._limits.image_pixels, room)
 
     def _to_tensor(self, job: _Job[Any]) -> ToTensor:
         model = job.model
+        metrics.IMAGES.add((self._service.name, "decoded"))
         return ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout)
 
     async def _check_image(self, data: bytes, job: _Job[Any], context: RequestContext) -> None:

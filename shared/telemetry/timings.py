@@ -1,7 +1,7 @@
 """The times of a request's parts, as the header Server-Timing reports them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # The parts, in the order in which they happen.
 _PARTS = DECODE, CREDENTIALS, WAIT, PREDICT = "decode", "credentials", "wait", "predict"
@@ -26,25 +26,46 @@ class Timings:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._seconds = dict.fromkeys(_PARTS, 0.0)
+        self._calls = _Calls()
         self.latest = ""
 
     def for_image(self) -> "Timings":
         """Timings of one image among several: they add to the same sums, and have a ``latest`` of their own."""
         part = Timings()
-        part._seconds = self._seconds
+        part._seconds, part._calls = self._seconds, self._calls
         return part
 
     def measure(self, part: str) -> "_Measurement":
         """The duration of a ``with`` block, however it ends, is added to ``part``."""
-        return _Measurement(self, part)
+        return _CallMeasurement(self, part) if part is PREDICT else _Measurement(self, part)
 
     def add(self, part: str, seconds: float) -> None:
         self._seconds[part] += seconds
+
+    def parts(self) -> Iterable[tuple[str, float]]:
+        """The parts with their seconds."""
+        return self._seconds.items()
+
+    @property
+    def service_seconds(self) -> float:
+        """The time in which the service was scoring; that of calls at the same time counts once."""
+        return self._calls.seconds
 
     def server_timing(self) -> str:
         """The value of a Server-Timing header (https://www.w3.org/TR/server-timing/), in milliseconds."""
         total = time.perf_counter() - self._start
         return _SERVER_TIMING.format(*(seconds * 1000 for seconds in (*self._seconds.values(), total)))
+
+
+class _Calls:
+    """The calls in progress, and the time in which there was one."""
+
+    __slots__ = ("open", "seconds", "since")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.seconds = 0.0
+        self.since = 0.0
 
 
 class _Measurement:
@@ -62,3 +83,21 @@ class _Measurement:
 
     def __exit__(self, *_error: object) -> None:
         self._timings.add(self._part, time.perf_counter() - self._start)
+
+
+class _CallMeasurement(_Measurement):
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        calls = self._timings._calls  # noqa: SLF001 - a part of it
+        if not calls.open:
+            calls.since = self._start
+        calls.open += 1
+
+    def __exit__(self, *_error: object) -> None:
+        super().__exit__()
+        calls = self._timings._calls  # noqa: SLF001 - as above
+        calls.open -= 1
+        if not calls.open:
+            calls.seconds += time.perf_counter() - calls.since

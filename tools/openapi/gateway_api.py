@@ -8,6 +8,7 @@ from tools.openapi import problems
 from tools.openapi.elements import (
     FUNCTION_KEY,
     MASTER_KEY,
+    METRICS_KEY,
     OCTET_STREAM,
     Json,
     content,
@@ -134,6 +135,17 @@ _SERVICE_HEALTH = _health(
     "service_health", "The health of each service, with details.", "Health", _HEALTH, key=FUNCTION_KEY
 )
 
+_METRICS = operation(
+    "metrics",
+    "The metrics of this instance, for Prometheus.",
+    tag="Health",
+    key=METRICS_KEY,
+    responses={
+        "200": response("The metrics of all worker processes.", content(string(), "text/plain")),
+        **problems.responses(problems.SETTINGS, problems.METRICS),
+    },
+)
+
 _ROTATION_PROBLEMS = [*problems.UNKNOWN_SERVICE, *problems.CONTROL_PLANE, *problems.SERVICE]
 _ROTATION_STATUS = operation(
     "rotation_status",
@@ -193,6 +205,7 @@ PATHS: Mapping[str, Json] = {
     "/api/health/live": {"get": _LIVE},
     "/api/health/ready": {"get": _ALL_READY},
     "/api/health/services": {"get": _SERVICE_HEALTH},
+    "/api/metrics": {"get": _METRICS},
     "/api/rotation": {"get": _ROTATION_STATUS, "post": _ROTATION_RUN},
     "/": _file("web_page", "A web page for scoring images.", _HTML),
     "/web/{file}": _file(

@@ -53,6 +53,10 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "detail": "The gateway has no service 'dogs'; its services are: imagenet, imagenet-open, imagenet-tensor.",
         "services": ["imagenet", "imagenet-open", "imagenet-tensor"],
     },
+    "metrics-off": {"detail": "The settings do not turn the metrics for Prometheus on."},
+    "metrics-key-refused": {
+        "detail": "The request has no `Authorization: Bearer` header with the value of METRICS_KEY."
+    },
     "unknown-version": {"detail": "The service responded with NOT_FOUND: model 'imagenet' has no version 9; it has 1"},
     "method-not-offered": {"detail": "The inference service does not report the status of models."},
     "misconfigured": {

@@ -1,0 +1,193 @@
+"""The settings of telemetry: OpenTelemetry's standard variables, and a few of the gateway's own.
+
+https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and .../configuration/sdk-environment-variables/
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import unquote, urlsplit
+
+from shared.settings.reader import FILE, TEXT, Kind, Reader, choice, seconds, setting
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_HEADER = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}")
+_SHORTEST_KEY = 16
+
+
+class OtlpProtocol(StrEnum):
+    """How exports are sent; OpenTelemetry's others, over gRPC and as JSON, are not offered."""
+
+    HTTP = "http/protobuf"
+
+
+class Compression(StrEnum):
+    """Of exports."""
+
+    NONE = "none"
+    GZIP = "gzip"
+
+
+class Temporality(StrEnum):
+    """What an export of a count has: all since the start, or what came since the last export."""
+
+    CUMULATIVE = "cumulative"
+    DELTA = "delta"
+    # OpenTelemetry's third: delta for counters and histograms, which are all that the gateway counts with.
+    LOW_MEMORY = "lowmemory"
+
+
+class Signal(StrEnum):
+    """Whether a signal is exported."""
+
+    OTLP = "otlp"
+    NONE = "none"
+
+
+class Disabled(StrEnum):
+    """Whether all of OpenTelemetry is off."""
+
+    FALSE = "false"
+    TRUE = "true"
+
+
+def _read_url(reader: Reader, key: str, default: str) -> str:
+    value = reader.text(key, default).rstrip("/")
+    parts = urlsplit(value)
+    if value and not (parts.scheme in {"http", "https"} and parts.hostname):
+        # The value is not repeated: it may carry a key.
+        reader.fault(key, "is not an http or https address")
+    return value
+
+
+def _read_pairs(reader: Reader, key: str, _default: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for part in filter(None, map(str.strip, reader.text(key).split(","))):
+        name, separator, value = (one.strip() for one in part.partition("="))
+        value = unquote(value)
+        if separator and _HEADER.fullmatch(name) and value.isascii() and value.isprintable():
+            found.append((name, value))
+        else:
+            # Neither name nor value: where the "=" is missing, the name is a part of the secret.
+            reader.fault(key, "is not name=value, several with commas between them")
+            break
+    return tuple(found)
+
+
+def _read_key(reader: Reader, key: str, default: str) -> str:
+    value = reader.text(key, default)
+    if value and (len(value) < _SHORTEST_KEY or not value.isascii() or not value.isprintable() or " " in value):
+        reader.fault(key, f"is shorter than {_SHORTEST_KEY} characters, or has others than printable ASCII")
+    return value
+
+
+_URL = Kind(_read_url)
+_PAIRS = Kind(_read_pairs, "`name=value`, with commas")
+_KEY = Kind(_read_key, f"{_SHORTEST_KEY} characters or more")
+
+
+@dataclass(frozen=True)
+class TelemetrySettings:
+    """Where metrics go; all of it is off by default."""
+
+    endpoint: str = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        _URL,
+        "",
+        "an OpenTelemetry collector, as in `http://collector:4318`: metrics are exported to it",
+        in_repr=False,
+    )
+    metrics_endpoint: str = setting(
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        _URL,
+        "",
+        "the whole address for metrics, where it is another",
+        shown="the endpoint and `/v1/metrics`",
+        in_repr=False,
+    )
+    headers: tuple[tuple[str, str], ...] = setting(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        _PAIRS,
+        (),
+        "headers of exports, such as a key of the collector: then its address is https, or http on loopback",
+        shown="",
+        in_repr=False,
+    )
+    protocol: OtlpProtocol = setting(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", choice(OtlpProtocol), OtlpProtocol.HTTP, "how exports are sent"
+    )
+    timeout_seconds: float = setting(
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        seconds(1, 60_000, per_second=1000),
+        10.0,
+        "milliseconds for one export",
+        shown="10000",
+    )
+    compression: Compression = setting(
+        "OTEL_EXPORTER_OTLP_COMPRESSION", choice(Compression), Compression.NONE, "of exports"
+    )
+    ca_file: str = setting(
+        "OTEL_EXPORTER_OTLP_CERTIFICATE", FILE, "", "the authority of the collector's certificate, PEM"
+    )
+    temporality: Temporality = setting(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        choice(Temporality),
+        Temporality.CUMULATIVE,
+        "what an export has: all counts since the start, or what came since the last export (`delta`, `lowmemory`)",
+    )
+    interval: float = setting(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        seconds(100, 3_600_000, per_second=1000),
+        60.0,
+        "milliseconds between two exports of metrics",
+        shown="60000",
+    )
+    metrics: Signal = setting("OTEL_METRICS_EXPORTER", choice(Signal), Signal.OTLP, "`none` exports no metrics")
+    disabled: Disabled = setting("OTEL_SDK_DISABLED", choice(Disabled), Disabled.FALSE, "`true` exports nothing")
+    service_name: str = setting(
+        "OTEL_SERVICE_NAME", TEXT, "scoring-gateway", "the gateway's name in what is exported (`service.name`)"
+    )
+    resource: tuple[tuple[str, str], ...] = setting(
+        "OTEL_RESOURCE_ATTRIBUTES", _PAIRS, (), "more attributes of the gateway in what is exported", shown=""
+    )
+    metrics_key: str = setting(
+        "METRICS_KEY",
+        _KEY,
+        "",
+        "the key of `GET /api/metrics` for Prometheus, sent as `Authorization: Bearer`; without one it is off",
+        in_repr=False,
+    )
+    target_seconds: float = setting(
+        "LATENCY_TARGET_MS",
+        seconds(1, 600_000, per_second=1000),
+        0.5,
+        "milliseconds in which a request is to be answered, beside the service's own time; it is only counted",
+        shown="500",
+    )
+
+    @property
+    def metrics_url(self) -> str:
+        """Where metrics are exported to; empty where they are not."""
+        if self.disabled is Disabled.TRUE or self.metrics is Signal.NONE:
+            return ""
+        return self.metrics_endpoint or (f"{self.endpoint}/v1/metrics" if self.endpoint else "")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is exported, or can be scraped."""
+        return bool(self.metrics_url or self.metrics_key)
+
+    @property
+    def is_delta(self) -> bool:
+        return self.temporality is not Temporality.CUMULATIVE
+
+
+def read_telemetry(reader: Reader) -> TelemetrySettings:
+    """The settings; that a key would be sent in the clear is a fault."""
+    settings = reader.read(TelemetrySettings)
+    url = urlsplit(settings.metrics_url)
+    if settings.headers and url.scheme == "http" and url.hostname not in _LOOPBACK:
+        reader.fault(
+            "OTEL_EXPORTER_OTLP_HEADERS", "is set, but the collector's address is not https: keys could be read"
+        )
+    return settings
