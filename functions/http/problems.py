@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457), and the wrapper in which every trigger's work runs."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +12,7 @@ from functions.http.requests import REQUEST_ID, request_id
 from functions.http.responses import json_response
 from shared.errors import GatewayError, InternalError, MetricsKeyRefused
 from shared.quoting import printable
-from shared.telemetry import fault_path, log, record
+from shared.telemetry import fault_path, record
 
 PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
 
@@ -90,10 +91,9 @@ async def respond(
     """
     id_ = request_id(request, invocation)
     known = record.begin(name, id_)
-    response = await _response_or_problem(request, id_, work, name, error_response)
+    response = await _response_or_problem(request, id_, work, error_response)
     response.headers[REQUEST_ID] = id_
-    if request.method == "POST" and name in record.SCORING:
-        record.count(known, response.status_code)
+    record.end(known, response.status_code, scores=request.method == "POST" and name in record.SCORING)
     return response
 
 
@@ -101,30 +101,26 @@ async def _response_or_problem(
     request: func.HttpRequest,
     request_id: str,
     work: Callable[[], Awaitable[func.HttpResponse]],
-    name: str,
     error_response: ErrorResponse,
 ) -> func.HttpResponse:
     try:
         with counted(request):
             return await work()
     except GatewayError as error:
-        record.current().failed(error.slug, error.detail)
-        if error.is_server_fault:
-            log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
+        record.current().failed(error.slug, error.detail, logging.WARNING if error.is_server_fault else logging.NOTSET)
         clear_tracebacks(error)
         return error_response(error, request_id)
     except asyncio.CancelledError as fault:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise  # the host cancels the request
-        return _unexpected(fault, request_id, name, error_response)
+        return _unexpected(fault, request_id, error_response)
     except Exception as fault:  # the host would answer an exception with an empty body
-        return _unexpected(fault, request_id, name, error_response)
+        return _unexpected(fault, request_id, error_response)
 
 
-def _unexpected(fault: BaseException, request_id: str, name: str, error_response: ErrorResponse) -> func.HttpResponse:
-    record.current().failed(InternalError.slug, fault_path(fault))
-    log.error("%s %s: internal-error %s", name, request_id, fault_path(fault))  # without its stack trace
+def _unexpected(fault: BaseException, request_id: str, error_response: ErrorResponse) -> func.HttpResponse:
+    record.current().failed(InternalError.slug, fault_path(fault), logging.ERROR)  # without its stack trace
     clear_tracebacks(fault)
     return error_response(InternalError("An unexpected fault stopped the request."), request_id)
 

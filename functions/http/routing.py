@@ -28,17 +28,18 @@ async def served(
 
     ``question``: the request scores nothing; without a key, the member with the largest share answers it.
     """
-    target = gateway().settings.telemetry.target_seconds
+    telemetry = gateway().settings.telemetry
+    limits = telemetry.target_seconds, telemetry.slow_seconds
     if isinstance(service, Service):
         context = request_context(req, invocation, service.settings.deadline_seconds)
-        record.current().served_by(service.settings.name, context, target)
+        record.current().served_by(service.settings.name, context, *limits)
         return await work(service, context)
     deadlines = [gateway().member(name).settings.deadline_seconds for name in service.members]
     context = request_context(req, invocation, max(deadlines))
     key = _key(req)
     name = service.main() if question and not key else await service.choose(key, context)
     member, started = gateway().member(name), time.monotonic()
-    record.current().served_by(name, context, target)
+    record.current().served_by(name, context, *limits)
     try:
         response = await work(member, context.within(member.settings.deadline_seconds))
     except GatewayError as error:

@@ -88,7 +88,7 @@ _KEY = Kind(_read_key, f"{_SHORTEST_KEY} characters or more")
 
 @dataclass(frozen=True)
 class TelemetrySettings:
-    """Where metrics go; all of it is off by default."""
+    """Where telemetry goes; all of it is off by default."""
 
     endpoint: str = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -163,6 +163,14 @@ class TelemetrySettings:
         0.5,
         "milliseconds in which a request is to be answered, beside the service's own time; it is only counted",
         shown="500",
+    )
+
+    slow_seconds: float = setting(
+        "LOG_SLOW_MS",
+        seconds(0, 600_000, per_second=1000),
+        0.0,
+        "milliseconds from which a request that scores has a line in the log, though it succeeds; 0 for none",
+        shown="0",
     )
 
     @property

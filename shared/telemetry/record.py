@@ -1,43 +1,61 @@
 """One request as telemetry sees it: what is learned of it on its way, and what is counted at its end."""
 
+import logging
 import time
 from contextvars import ContextVar
 
-from shared.telemetry import metrics
+from shared.telemetry import metrics, request_log
 from shared.telemetry.context import RequestContext
 
 # The endpoints whose POST requests score, by the names of their triggers.
 SCORING = frozenset({"score", "tensorflow-serving", "open-inference"})
 
+# Characters of a detail in the log: the line must not be cut off.
+_DETAIL = 1000
+
 
 class RequestRecord:
-    """A request in progress; ``service``, ``context`` and ``target`` are known once a service was chosen.
+    """A request in progress; ``service``, ``context`` and the limits are known once a service was chosen.
 
-    ``target`` is the latency target in seconds, ``problem`` the problem type of a request that failed.
+    ``target`` is the latency target in seconds, ``slow`` the time from which a request is logged, 0 for never. Of a
+    request that failed, ``problem`` is its problem type, ``detail`` the cause, ``level`` that of its line in the log,
+    0 for none.
     """
 
-    __slots__ = ("context", "detail", "endpoint", "problem", "request_id", "service", "started", "target")
+    __slots__ = (
+        "context",
+        "detail",
+        "endpoint",
+        "level",
+        "problem",
+        "request_id",
+        "service",
+        "slow",
+        "started",
+        "target",
+    )
 
     def __init__(self, endpoint: str, request_id: str) -> None:
         self.endpoint = endpoint
         self.request_id = request_id
         self.started = time.perf_counter()
-        self.service = ""
+        self.service = self.problem = self.detail = ""
         self.context: RequestContext | None = None
-        self.target = 0.0
-        self.problem = ""
-        self.detail = ""
+        self.target = self.slow = 0.0
+        self.level = 0
 
-    def served_by(self, service: str, context: RequestContext, target: float) -> None:
-        """Note the service that scores it."""
+    def served_by(self, service: str, context: RequestContext, target: float, slow: float) -> None:
+        """Note the service that scores it, and the limits of its time."""
         self.service = service
         self.context = context
         self.target = target
+        self.slow = slow
 
-    def failed(self, problem: str, detail: str) -> None:
+    def failed(self, problem: str, detail: str, level: int) -> None:
         """Note why it failed."""
         self.problem = problem
         self.detail = detail
+        self.level = level
 
 
 _current: ContextVar[RequestRecord] = ContextVar("request_record")
@@ -55,9 +73,17 @@ def current() -> RequestRecord:
     return _current.get()
 
 
-def count(record: RequestRecord, status: int) -> None:
-    """Count a request that scores, at its end."""
+def end(record: RequestRecord, status: int, *, scores: bool) -> None:
+    """Count a request that scores, at its end; log one that failed or was slow."""
     seconds = time.perf_counter() - record.started
+    if scores:
+        _count(record, status, seconds)
+    is_slow = scores and 0 < record.slow <= seconds
+    if record.level or is_slow:
+        _log(record, status, seconds)
+
+
+def _count(record: RequestRecord, status: int, seconds: float) -> None:
     service, endpoint = record.service, record.endpoint
     outcome = "ok" if status < 400 else "rejected" if status < 500 else "failed"
     metrics.REQUEST_DURATION.record((service, endpoint, outcome), seconds)
@@ -71,3 +97,24 @@ def count(record: RequestRecord, status: int) -> None:
             metrics.PART_DURATION.record((service, part), spent)
     if status < 400 and seconds - timings.service_seconds <= record.target:
         metrics.WITHIN_TARGET.add((service, endpoint))
+
+
+def _log(record: RequestRecord, status: int, seconds: float) -> None:
+    context = record.context
+    parts = () if context is None else context.timings.parts()
+    what = {"event": "request-failed", "problem": record.problem, "detail": record.detail[:_DETAIL]}
+    about: dict[str, object] = {
+        **(what if record.level else {"event": "request-slow"}),
+        "endpoint": record.endpoint,
+        "request_id": record.request_id,
+        "trace_id": "" if context is None else context.traceparent[3:35],
+        "service": record.service,
+        "status": status,
+        "milliseconds": {"total": _milliseconds(seconds), **{part: _milliseconds(spent) for part, spent in parts}},
+    }
+    kind = record.endpoint, record.service, record.problem if record.level else ""
+    request_log.write(record.level or logging.WARNING, kind, about)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)

@@ -52,7 +52,8 @@ class Workers:
         self._lock: int | None = None
         try:
             _make_private(folder)
-            self._lock = _held(folder / f"{self._id}.lock")
+            with _locked(folder):  # a scrape must not take it for one that ended, before it is held
+                self._lock = _held(folder / f"{self._id}.lock")
         except OSError as fault:
             log.warning("the workers' metrics cannot be shared in %s: %s", folder, type(fault).__name__)
 
