@@ -17,7 +17,7 @@ from shared.credentials.secrets import Secret
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
 from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
-from shared.telemetry import RequestContext, fault_path, log
+from shared.telemetry import RequestContext, fault_path, log, record
 from shared.threads import DaemonExecutor
 
 if TYPE_CHECKING:
@@ -116,6 +116,11 @@ class Gateway:
         self._services = {name: self._compose(service) for name, service in config.services.items()}
         self._splits = {name: self._make_split(split) for name, split in config.splits.items()}
         self.reporting = self._make_reporting()
+        self.request_policy = record.Policy(
+            config.telemetry.target_seconds,
+            config.telemetry.slow_seconds,
+            None if self.reporting is None else self.reporting.tracer,
+        )
 
     def service(self, name: str | None) -> "Service | Split":
         """The service of that name; the default one for None.

@@ -6,10 +6,11 @@ import uuid
 from typing import TYPE_CHECKING
 
 from shared.settings import TelemetrySettings
-from shared.settings.telemetry import Compression
+from shared.settings.telemetry import SAMPLERS, Compression
 from shared.telemetry import fault_path, log, metrics, prometheus
 from shared.telemetry.export import Collector, Exporter
 from shared.telemetry.snapshot import take
+from shared.telemetry.tracer import Sampler, Tracer
 from shared.telemetry.workers import Workers, folder_of_instance
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ SHARED_SECONDS = 2.0
 
 
 class Reporting:
-    """Exports metrics in the background, and has the document of a scrape."""
+    """Exports metrics and traces in the background, and has the document of a scrape.
+
+    ``tracer`` is None where traces are off.
+    """
 
     def __init__(self, settings: TelemetrySettings, readings: "Callable[[], Iterator[Reading]]") -> None:
         self._end_observing = metrics.observe(readings)
-        self._exporter = _exporter(settings)
+        self.tracer = _tracer(settings) if settings.traces_url else None
+        self._exporter = _exporter(settings, self.tracer)
         if self._exporter is not None:
             self._exporter.start()
         self._workers: Workers | None = None
@@ -68,8 +73,13 @@ class Reporting:
                 return
 
 
-def _exporter(settings: TelemetrySettings) -> Exporter | None:
-    if not settings.metrics_url:
+def _tracer(settings: TelemetrySettings) -> Tracer:
+    follows, ratio = SAMPLERS[settings.sampler]
+    return Tracer(Sampler(follows=follows, ratio=settings.ratio if ratio is None else ratio))
+
+
+def _exporter(settings: TelemetrySettings, tracer: Tracer | None) -> Exporter | None:
+    if not (settings.metrics_url or settings.traces_url):
         return None
     resource = {
         "service.name": settings.service_name,
@@ -78,13 +88,14 @@ def _exporter(settings: TelemetrySettings) -> Exporter | None:
     }
     collector = Collector(
         metrics_url=settings.metrics_url,
+        traces_url=settings.traces_url,
         headers=dict(settings.headers),
         seconds=settings.timeout_seconds,
         compressed=settings.compression is Compression.GZIP,
         ca_file=settings.ca_file,
         resource=resource,
     )
-    return Exporter(collector, settings.interval, delta=settings.is_delta)
+    return Exporter(collector, settings.interval, tracer, delta=settings.is_delta)
 
 
 def readings(

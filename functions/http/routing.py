@@ -28,18 +28,17 @@ async def served(
 
     ``question``: the request scores nothing; without a key, the member with the largest share answers it.
     """
-    telemetry = gateway().settings.telemetry
-    limits = telemetry.target_seconds, telemetry.slow_seconds
+    policy = gateway().request_policy
     if isinstance(service, Service):
-        context = request_context(req, invocation, service.settings.deadline_seconds)
-        record.current().served_by(service.settings.name, context, *limits)
+        context = _context(req, invocation, service.settings.deadline_seconds, policy)
+        record.current().served_by(service.settings.name, context, policy)
         return await work(service, context)
     deadlines = [gateway().member(name).settings.deadline_seconds for name in service.members]
-    context = request_context(req, invocation, max(deadlines))
+    context = _context(req, invocation, max(deadlines), policy)
     key = _key(req)
     name = service.main() if question and not key else await service.choose(key, context)
     member, started = gateway().member(name), time.monotonic()
-    record.current().served_by(name, context, *limits)
+    record.current().served_by(name, context, policy)
     try:
         response = await work(member, context.within(member.settings.deadline_seconds))
     except GatewayError as error:
@@ -51,6 +50,13 @@ async def served(
         service.ended(name, started)
     response.headers[SCORING_SERVICE] = name
     return response
+
+
+def _context(req: func.HttpRequest, invocation: func.Context, seconds: float, policy: record.Policy) -> RequestContext:
+    context = request_context(req, invocation, seconds)
+    if policy.tracer is None:
+        return context
+    return policy.tracer.traced(context, req.headers.get("traceparent", ""))
 
 
 def _key(req: func.HttpRequest) -> str:

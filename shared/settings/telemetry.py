@@ -4,6 +4,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and .../configuratio
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote, urlsplit
@@ -44,6 +45,28 @@ class Signal(StrEnum):
     NONE = "none"
 
 
+class TraceSampler(StrEnum):
+    """Which requests are traced, by OpenTelemetry's names; those that begin with ``parentbased`` follow the caller."""
+
+    PARENT_OR_NONE = "parentbased_always_off"
+    PARENT_OR_RATIO = "parentbased_traceidratio"
+    PARENT_OR_ALL = "parentbased_always_on"
+    RATIO = "traceidratio"
+    ALL = "always_on"
+    NONE = "always_off"
+
+
+# Whether each one follows the caller, and its share of the other requests; None for the setting's.
+SAMPLERS: Mapping[TraceSampler, tuple[bool, float | None]] = {
+    TraceSampler.PARENT_OR_NONE: (True, 0.0),
+    TraceSampler.PARENT_OR_RATIO: (True, None),
+    TraceSampler.PARENT_OR_ALL: (True, 1.0),
+    TraceSampler.RATIO: (False, None),
+    TraceSampler.ALL: (False, 1.0),
+    TraceSampler.NONE: (False, 0.0),
+}
+
+
 class Disabled(StrEnum):
     """Whether all of OpenTelemetry is off."""
 
@@ -81,6 +104,17 @@ def _read_key(reader: Reader, key: str, default: str) -> str:
     return value
 
 
+def _read_ratio(reader: Reader, key: str, default: float) -> float:
+    value = reader.text(key)
+    if not value:
+        return default
+    if re.fullmatch(r"(0(\.[0-9]{1,12})?|1(\.0{1,12})?)", value):
+        return float(value)
+    reader.fault(key, f"is {value[:40]!r}; a number from 0 to 1 is needed, as in 0.01")
+    return default
+
+
+_RATIO = Kind(_read_ratio, "0 to 1")
 _URL = Kind(_read_url)
 _PAIRS = Kind(_read_pairs, "`name=value`, with commas")
 _KEY = Kind(_read_key, f"{_SHORTEST_KEY} characters or more")
@@ -94,7 +128,7 @@ class TelemetrySettings:
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         _URL,
         "",
-        "an OpenTelemetry collector, as in `http://collector:4318`: metrics are exported to it",
+        "an OpenTelemetry collector, as in `http://collector:4318`: metrics and traces are exported to it",
         in_repr=False,
     )
     metrics_endpoint: str = setting(
@@ -143,6 +177,22 @@ class TelemetrySettings:
         shown="60000",
     )
     metrics: Signal = setting("OTEL_METRICS_EXPORTER", choice(Signal), Signal.OTLP, "`none` exports no metrics")
+    traces_endpoint: str = setting(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        _URL,
+        "",
+        "the whole address for traces, where it is another",
+        shown="the endpoint and `/v1/traces`",
+        in_repr=False,
+    )
+    traces: Signal = setting("OTEL_TRACES_EXPORTER", choice(Signal), Signal.OTLP, "`none` exports no traces")
+    sampler: TraceSampler = setting(
+        "OTEL_TRACES_SAMPLER",
+        choice(TraceSampler),
+        TraceSampler.PARENT_OR_NONE,
+        "which requests are traced: as their caller's `traceparent` says (`parentbased`), all, none, or a share",
+    )
+    ratio: float = setting("OTEL_TRACES_SAMPLER_ARG", _RATIO, 1.0, "the share for `traceidratio`", shown="1")
     disabled: Disabled = setting("OTEL_SDK_DISABLED", choice(Disabled), Disabled.FALSE, "`true` exports nothing")
     service_name: str = setting(
         "OTEL_SERVICE_NAME", TEXT, "scoring-gateway", "the gateway's name in what is exported (`service.name`)"
@@ -181,9 +231,16 @@ class TelemetrySettings:
         return self.metrics_endpoint or (f"{self.endpoint}/v1/metrics" if self.endpoint else "")
 
     @property
+    def traces_url(self) -> str:
+        """Where traces are exported to; empty where they are not."""
+        if self.disabled is Disabled.TRUE or self.traces is Signal.NONE:
+            return ""
+        return self.traces_endpoint or (f"{self.endpoint}/v1/traces" if self.endpoint else "")
+
+    @property
     def is_on(self) -> bool:
         """Whether anything is exported, or can be scraped."""
-        return bool(self.metrics_url or self.metrics_key)
+        return bool(self.metrics_url or self.traces_url or self.metrics_key)
 
     @property
     def is_delta(self) -> bool:
@@ -193,8 +250,8 @@ class TelemetrySettings:
 def read_telemetry(reader: Reader) -> TelemetrySettings:
     """The settings; that a key would be sent in the clear is a fault."""
     settings = reader.read(TelemetrySettings)
-    url = urlsplit(settings.metrics_url)
-    if settings.headers and url.scheme == "http" and url.hostname not in _LOOPBACK:
+    urls = [urlsplit(settings.metrics_url), urlsplit(settings.traces_url)]
+    if settings.headers and any(url.scheme == "http" and url.hostname not in _LOOPBACK for url in urls):
         reader.fault(
             "OTEL_EXPORTER_OTLP_HEADERS", "is set, but the collector's address is not https: keys could be read"
         )

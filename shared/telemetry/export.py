@@ -7,6 +7,7 @@ anyway, and of deltas those that the collector refused.
 import gzip
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from shared.telemetry.snapshot import Snapshot, difference, take
 if TYPE_CHECKING:
     import urllib3
 
+    from shared.telemetry.tracer import Tracer
+
 # It logs each connection that cannot be made.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
@@ -25,6 +28,8 @@ _SENT, _REFUSED, _LOST = "sent", "refused", "lost"
 
 # Bytes of a response that are read, so that the connection can be used again.
 _RESPONSE = 65_536
+# Seconds between two exports of spans.
+SPANS_SECONDS = 5.0
 # Failed exports in a row between two lines of the log.
 _LOGGED = 20
 
@@ -34,6 +39,7 @@ class Collector:
     """Where to, and how; ``seconds`` is the time for one export. Without a URL, a signal is not exported."""
 
     metrics_url: str = ""
+    traces_url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     seconds: float = 10.0
     compressed: bool = False
@@ -42,7 +48,7 @@ class Collector:
 
 
 class Exporter:
-    """Exports the metrics every ``interval`` seconds, from a daemon thread.
+    """Exports the metrics every ``interval`` seconds, and the spans of a tracer sooner, from a daemon thread.
 
     ``delta``: each export has what was counted since the last one that was not refused.
     """
@@ -51,8 +57,11 @@ class Exporter:
     # _last       what the collector has, for deltas
     # _failures   failed exports in a row
 
-    def __init__(self, collector: Collector, interval: float, *, delta: bool = False) -> None:
+    def __init__(
+        self, collector: Collector, interval: float, tracer: "Tracer | None" = None, *, delta: bool = False
+    ) -> None:
         self._collector = collector
+        self._tracer = tracer
         self._interval = interval
         self._delta = delta
         self._last: Snapshot | None = None
@@ -69,7 +78,7 @@ class Exporter:
         """Export now, unless an export that is in progress takes longer than that."""
         if self._exporting.acquire(timeout=seconds):
             try:
-                self._export(seconds)
+                self._export(seconds, with_metrics=True)
             finally:
                 self._exporting.release()
 
@@ -78,18 +87,33 @@ class Exporter:
         self._closed.set()
 
     def _run(self) -> None:
-        while not self._closed.wait(self._interval):
+        pause = self._interval if self._tracer is None else min(self._interval, SPANS_SECONDS)
+        due = time.monotonic() + self._interval
+        while not self._closed.wait(pause):
+            is_due = time.monotonic() >= due
+            if is_due:
+                due = time.monotonic() + self._interval
             with self._exporting:
-                self._export(self._collector.seconds)
+                self._export(self._collector.seconds, with_metrics=is_due)
 
-    def _export(self, seconds: float) -> None:
+    def _export(self, seconds: float, *, with_metrics: bool) -> None:
         try:
-            self._export_metrics(seconds)
+            self._export_spans(seconds)
+            if with_metrics:
+                self._export_metrics(seconds)
         except Exception as fault:  # the thread goes on
-            log.error("metrics could not be exported: internal-error %s", fault_path(fault))
+            log.error("telemetry could not be exported: internal-error %s", fault_path(fault))
+
+    def _export_spans(self, seconds: float) -> None:
+        if self._tracer is None or not (finished := self._tracer.take()):
+            return
+        from shared.telemetry import otlp_spans  # noqa: PLC0415 - in this thread, not in a cold start
+
+        body = otlp_spans.traces_request(finished, self._collector.resource)
+        self._send("traces", self._collector.traces_url, body, seconds)
 
     def _export_metrics(self, seconds: float) -> None:
-        from shared.telemetry import otlp  # noqa: PLC0415 - in this thread, not in a cold start
+        from shared.telemetry import otlp  # noqa: PLC0415 - as above
 
         if not self._collector.metrics_url:
             return

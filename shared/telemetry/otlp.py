@@ -14,11 +14,16 @@ def metrics_request(snapshot: Snapshot, resource: Mapping[str, str], *, delta: b
     """An export of a snapshot; ``delta``: it has what was counted since the one before."""
     temporality = pb.AGGREGATION_TEMPORALITY_DELTA if delta else pb.AGGREGATION_TEMPORALITY_CUMULATIVE
     found = [_metric(one, points, snapshot, temporality) for one in metrics.INSTRUMENTS if (points := snapshot.of(one))]
-    scope = pb.ScopeMetrics(scope=pb.Scope(name=_SCOPE), metrics=found)
+    by_scope = pb.ScopeMetrics(scope=scope(), metrics=found)
     request = pb.ExportMetricsRequest(
-        resource_metrics=[pb.ResourceMetrics(resource=resource_of(resource), scope_metrics=[scope])]
+        resource_metrics=[pb.ResourceMetrics(resource=resource_of(resource), scope_metrics=[by_scope])]
     )
     return request.SerializeToString()
+
+
+def scope() -> pb.Scope:
+    """What has measured it."""
+    return pb.Scope(name=_SCOPE)
 
 
 def resource_of(attributes: Mapping[str, str]) -> pb.Resource:

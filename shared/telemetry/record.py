@@ -3,9 +3,14 @@
 import logging
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shared.telemetry import metrics, request_log
 from shared.telemetry.context import RequestContext
+
+if TYPE_CHECKING:
+    from shared.telemetry.tracer import Tracer
 
 # The endpoints whose POST requests score, by the names of their triggers.
 SCORING = frozenset({"score", "tensorflow-serving", "open-inference"})
@@ -14,12 +19,26 @@ SCORING = frozenset({"score", "tensorflow-serving", "open-inference"})
 _DETAIL = 1000
 
 
-class RequestRecord:
-    """A request in progress; ``service``, ``context`` and the limits are known once a service was chosen.
+@dataclass(frozen=True)
+class Policy:
+    """What the settings say about requests: the latency ``target`` and the time from which one is ``slow``, in seconds.
 
-    ``target`` is the latency target in seconds, ``slow`` the time from which a request is logged, 0 for never. Of a
-    request that failed, ``problem`` is its problem type, ``detail`` the cause, ``level`` that of its line in the log,
-    0 for none.
+    None is slow where that is 0; none is traced without a ``tracer``.
+    """
+
+    target: float
+    slow: float
+    tracer: "Tracer | None" = None
+
+
+_NONE = Policy(0.0, 0.0)
+
+
+class RequestRecord:
+    """A request in progress; ``service``, ``context`` and the policy are known once a service was chosen.
+
+    Of a request that failed, ``problem`` is its problem type, ``detail`` the cause, ``level`` that of its line in the
+    log, 0 for none.
     """
 
     __slots__ = (
@@ -27,12 +46,11 @@ class RequestRecord:
         "detail",
         "endpoint",
         "level",
+        "policy",
         "problem",
         "request_id",
         "service",
-        "slow",
         "started",
-        "target",
     )
 
     def __init__(self, endpoint: str, request_id: str) -> None:
@@ -41,15 +59,14 @@ class RequestRecord:
         self.started = time.perf_counter()
         self.service = self.problem = self.detail = ""
         self.context: RequestContext | None = None
-        self.target = self.slow = 0.0
+        self.policy = _NONE
         self.level = 0
 
-    def served_by(self, service: str, context: RequestContext, target: float, slow: float) -> None:
-        """Note the service that scores it, and the limits of its time."""
+    def served_by(self, service: str, context: RequestContext, policy: Policy) -> None:
+        """Note the service that scores it, and the policy."""
         self.service = service
         self.context = context
-        self.target = target
-        self.slow = slow
+        self.policy = policy
 
     def failed(self, problem: str, detail: str, level: int) -> None:
         """Note why it failed."""
@@ -78,9 +95,16 @@ def end(record: RequestRecord, status: int, *, scores: bool) -> None:
     seconds = time.perf_counter() - record.started
     if scores:
         _count(record, status, seconds)
-    is_slow = scores and 0 < record.slow <= seconds
+    is_slow = scores and 0 < record.policy.slow <= seconds
     if record.level or is_slow:
         _log(record, status, seconds)
+    if record.policy.tracer is not None and record.context is not None:
+        about: dict[str, str | int] = {
+            "scoring.service": record.service,
+            "http.response.status_code": status,
+            "error.type": record.problem,
+        }
+        record.policy.tracer.finish(record.context, record.endpoint, status, about)
 
 
 def _count(record: RequestRecord, status: int, seconds: float) -> None:
@@ -95,7 +119,7 @@ def _count(record: RequestRecord, status: int, seconds: float) -> None:
     for part, spent in timings.parts():
         if spent:
             metrics.PART_DURATION.record((service, part), spent)
-    if status < 400 and seconds - timings.service_seconds <= record.target:
+    if status < 400 and seconds - timings.service_seconds <= record.policy.target:
         metrics.WITHIN_TARGET.add((service, endpoint))
 
 

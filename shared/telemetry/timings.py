@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 _PARTS = DECODE, CREDENTIALS, WAIT, PREDICT = "decode", "credentials", "wait", "predict"
 _SERVER_TIMING = ", ".join(f"{part};dur={{:.2f}}" for part in (*_PARTS, "total"))
 
+# A part of a traced request, with its start and end by time.perf_counter().
+type Span = tuple[str, float, float]
+
 # What is in progress during a part, in words; empty before the first.
 IN_PROGRESS: Mapping[str, str] = {
     "": "the request was waiting for its turn",
@@ -20,7 +23,7 @@ IN_PROGRESS: Mapping[str, str] = {
 class Timings:
     """Adds up the seconds of each part of a request; the parts of several images add up too.
 
-    ``latest`` is the part that started last.
+    ``latest`` is the part that started last; ``spans`` are those of a request that is traced, and None otherwise.
     """
 
     def __init__(self) -> None:
@@ -28,19 +31,22 @@ class Timings:
         self._seconds = dict.fromkeys(_PARTS, 0.0)
         self._calls = _Calls()
         self.latest = ""
+        self.spans: list[Span] | None = None
 
     def for_image(self) -> "Timings":
         """Timings of one image among several: they add to the same sums, and have a ``latest`` of their own."""
         part = Timings()
-        part._seconds, part._calls = self._seconds, self._calls
+        part._seconds, part._calls, part.spans = self._seconds, self._calls, self.spans
         return part
 
     def measure(self, part: str) -> "_Measurement":
         """The duration of a ``with`` block, however it ends, is added to ``part``."""
         return _CallMeasurement(self, part) if part is PREDICT else _Measurement(self, part)
 
-    def add(self, part: str, seconds: float) -> None:
-        self._seconds[part] += seconds
+    def add(self, part: str, started: float, ended: float) -> None:
+        self._seconds[part] += ended - started
+        if self.spans is not None:
+            self.spans.append((part, started, ended))
 
     def parts(self) -> Iterable[tuple[str, float]]:
         """The parts with their seconds."""
@@ -82,7 +88,7 @@ class _Measurement:
         self._start = time.perf_counter()
 
     def __exit__(self, *_error: object) -> None:
-        self._timings.add(self._part, time.perf_counter() - self._start)
+        self._timings.add(self._part, self._start, time.perf_counter())
 
 
 class _CallMeasurement(_Measurement):

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from grpc import StatusCode
@@ -11,6 +12,7 @@ from shared.credentials.cache import CredentialCache, Credentials
 from shared.errors import ClientCertificateRefused, DeadlineExceeded, GatewayError, ServiceUnreachable
 from shared.settings import ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext, metrics
+from shared.telemetry.trace import Call, random_id
 from shared.upstream.admission import Admission
 from shared.upstream.causes import CLIENT_CERTIFICATE_REFUSED, cause, is_outage, is_trust_failure
 from shared.upstream.channel import Channel, Target
@@ -44,6 +46,7 @@ class ServiceClient:
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
         self._service = service.name
+        self._server = ",".join(service.addresses), service.port
         self._slot = ChannelSlot(Target.of(service), service.name)
         self._recovery = Recovery(self._slot, credentials, service.name)
         self._presents = bool(service.client_certificate_secret)
@@ -219,6 +222,10 @@ class ServiceClient:
     async def _timed(
         self, channel: Channel, method: str, request: bytes, key: str | None, context: RequestContext
     ) -> bytes:
+        trace = context.trace
+        if trace is not None:
+            span_id = random_id(8)
+            context = replace(context, traceparent=trace.traceparent(span_id))
         started, status = time.perf_counter(), StatusCode.CANCELLED.name
         try:
             response = await channel.call(method, request, key, context)
@@ -228,7 +235,10 @@ class ServiceClient:
             raise
         finally:
             attributes = ("grpc", method[1:], status, "" if status is _OK else status, self._service)
-            metrics.CALL_DURATION.record(attributes, time.perf_counter() - started)
+            ended = time.perf_counter()
+            metrics.CALL_DURATION.record(attributes, ended - started)
+            if trace is not None:
+                trace.ended(Call(span_id, method[1:], status, self._server, started, ended))
         return response
 
 

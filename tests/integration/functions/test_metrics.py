@@ -192,3 +192,50 @@ async def test_a_timers_run_exports_before_it_ends(collector: Collector) -> None
     await timer(None)
 
     assert "scoring.admission.limit" in collector.latest()
+
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+async def test_a_sampled_request_is_one_trace_from_its_caller_to_the_service(
+    endpoints: ProtocolClient, collector: Collector
+) -> None:
+    """Its spans are made of what the caller sent, and the service gets the same trace with its call as the parent."""
+    sampled, other = f"00-{TRACE}-{PARENT}-01", f"00-{'ab' * 16}-{PARENT}-00"
+    for header in (other, "", "nonsense", sampled):
+        assert (await score(PICTURE, "image/jpeg", headers={"traceparent": header})).status == 200
+    assert (await endpoints.post("/v2/models/cats/infer", b"{", traceparent=sampled)).status == 400
+    await gateway.gateway().flush()
+
+    root, *children, failed = collector.spans()
+    assert {span.trace_id.hex() for span in (root, *children, failed)} == {TRACE}
+    assert (root.name, root.parent_span_id.hex(), failed.name) == ("score", PARENT, "open-inference")
+    assert attributes(root) == {"scoring.service": "cats", "http.response.status_code": 200}
+    assert attributes(failed)["error.type"] == "invalid-tensor"
+    assert {span.parent_span_id for span in children} == {root.span_id}
+    assert {span.name for span in children} >= {"decode", "credentials"}
+    [call] = [span for span in children if span.kind == span.SPAN_KIND_CLIENT]
+    assert call.name == "tensorflow.serving.PredictionService/Predict"
+    assert attributes(call) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": call.name,
+        "rpc.response.status_code": "OK",
+        "server.address": "127.0.0.1",
+        "server.port": endpoints.service.port,
+    }
+    assert root.start_time_unix_nano <= call.start_time_unix_nano <= call.end_time_unix_nano <= root.end_time_unix_nano
+    seen = endpoints.service.recorder.calls[-1].metadata["traceparent"]
+    assert seen == f"00-{TRACE}-{call.span_id.hex()}-01"
+    assert len({span.span_id for span in collector.spans()}) == len(collector.spans())
+
+
+@pytest.mark.usefixtures("endpoints")
+async def test_spans_are_exported_without_a_word(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the thread itself, soon; a ratio of one traces what came without a header."""
+    monkeypatch.setattr("shared.telemetry.export.SPANS_SECONDS", 0.05)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+
+    assert (await score(PICTURE, "image/jpeg")).status == 200
+
+    await asyncio.to_thread(collector.wait_for_spans, 3)
+    assert collector.metrics == []  # they are due in an hour

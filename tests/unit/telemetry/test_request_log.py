@@ -19,7 +19,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ended(status: int, *, slow: float = 0, problem: str = "", level: int = 0, detail: str = "") -> None:
     request = record.begin("score", "id-1")
-    request.served_by("cats", RequestContext("id-1", time.monotonic() + 1, TRACE), target=1, slow=slow)
+    request.served_by("cats", RequestContext("id-1", time.monotonic() + 1, TRACE), record.Policy(1, slow))
     if problem:
         record.current().failed(problem, detail, level)
     record.end(request, status, scores=True)
