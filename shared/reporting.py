@@ -2,16 +2,15 @@
 
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from shared.settings import TelemetrySettings
 from shared.settings.telemetry import SAMPLERS, Compression
-from shared.telemetry import fault_path, log, metrics, prometheus
+from shared.telemetry import fault_path, log, metrics
 from shared.telemetry.export import Collector, Exporter
 from shared.telemetry.snapshot import take
+from shared.telemetry.trace import random_id
 from shared.telemetry.tracer import Sampler, Tracer
-from shared.telemetry.workers import Workers, folder_of_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.memory import Memory
     from shared.telemetry.instruments import Attributes, Gauge
+    from shared.telemetry.workers import Workers
     from shared.traffic.split import Split
     from shared.upstream.service import Upstream
 
@@ -47,6 +47,8 @@ class Reporting:
 
     def scrape(self) -> str:
         """The figures of all workers of this instance in Prometheus' format; blocks on files."""
+        from shared.telemetry import prometheus  # noqa: PLC0415 - in a thread, not before the first score
+
         own = take()
         return prometheus.text(own if self._workers is None else self._workers.all(own))
 
@@ -62,6 +64,8 @@ class Reporting:
             self._exporter.close()
 
     def _share(self) -> None:
+        from shared.telemetry.workers import Workers, folder_of_instance  # noqa: PLC0415 - as above
+
         self._workers = workers = Workers(folder_of_instance())
         while True:
             try:
@@ -83,7 +87,7 @@ def _exporter(settings: TelemetrySettings, tracer: Tracer | None) -> Exporter | 
         return None
     resource = {
         "service.name": settings.service_name,
-        "service.instance.id": str(uuid.uuid4()),
+        "service.instance.id": random_id(16),
         **dict(settings.resource),
     }
     collector = Collector(

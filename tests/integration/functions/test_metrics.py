@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import azure.functions as func
@@ -18,6 +19,12 @@ from tests.support.documented_errors import matches_example
 from tests.support.protocol_client import ProtocolClient
 
 KEY = "a-key-of-twenty-chars"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the workers' figures are shared: no other process's are in it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 @pytest.fixture
