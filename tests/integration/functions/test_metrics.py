@@ -1,6 +1,7 @@
 """The app's metrics, exported to a collector and scraped by Prometheus' own parser."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from functions import metrics, rotation
 from shared import gateway
+from shared.telemetry import metrics as catalogue
 from tests.support.app import PICTURE, App, Response, call_function, score
 from tests.support.collector import Collector, attributes, by_name, running_collector
 from tests.support.documented_errors import matches_example
+from tests.support.inference_service import KEYS
 from tests.support.protocol_client import ProtocolClient
 
 KEY = "a-key-of-twenty-chars"
+METHOD = "tensorflow.serving.PredictionService/Predict"
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +81,7 @@ async def test_prometheus_gets_what_was_counted(endpoints: ProtocolClient, monke
     assert counted("scoring_request_errors_total", error_type="unknown-service") == 1
     assert counted("scoring_part_duration_seconds_count", scoring_service="cats", scoring_part="predict") == 1
     assert counted("scoring_images_total", scoring_service="cats", scoring_image_handling="forwarded") == 1
-    method = "tensorflow.serving.PredictionService/Predict"
-    assert counted("rpc_client_call_duration_seconds_count", rpc_method=method, rpc_response_status_code="OK") == 1
+    assert counted("rpc_client_call_duration_seconds_count", rpc_method=METHOD, rpc_response_status_code="OK") == 1
     assert value(after, "scoring_admission_limit", scoring_service="cats") == 64
     assert value(after, "scoring_memory_limit_bytes") > 0
 
@@ -222,7 +225,7 @@ async def test_a_sampled_request_is_one_trace_from_its_caller_to_the_service(
     assert {span.parent_span_id for span in children} == {root.span_id}
     assert {span.name for span in children} >= {"decode", "credentials"}
     [call] = [span for span in children if span.kind == span.SPAN_KIND_CLIENT]
-    assert call.name == "tensorflow.serving.PredictionService/Predict"
+    assert call.name == METHOD
     assert attributes(call) == {
         "rpc.system.name": "grpc",
         "rpc.method": call.name,
@@ -246,3 +249,43 @@ async def test_spans_are_exported_without_a_word(collector: Collector, monkeypat
 
     await asyncio.to_thread(collector.wait_for_spans, 3)
     assert collector.metrics == []  # they are due in an hour
+
+
+async def test_what_happens_behind_a_request_is_counted(
+    app: App, start: Any, issued: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refused key, a vault that is away, an inference service that is away; with a line of the log for the latter."""
+
+    def counted(name: str, *attributes: str) -> float:
+        point = catalogue.BY_NAME[name].points.get(attributes, 0)  # type: ignore[union-attr]
+        return sum(point[1:]) if isinstance(point, list) else point
+
+    names = {
+        "retried": ("scoring.retries", "cats", "key"),
+        "refused": ("rpc.client.call.duration", "grpc", METHOD, "UNAUTHENTICATED", "UNAUTHENTICATED", "cats"),
+        "read": ("scoring.credentials.reads", "cats", ""),
+        "unread": ("scoring.credentials.reads", "cats", "secret-missing"),
+        "failed": ("scoring.request.errors", "cats", "score", "service-unreachable"),
+    }
+    before = {key: counted(*name) for key, name in names.items()}
+    app.vault.set("cats-primary-key", "a key that is not the service's")
+    service = await start(issued)
+    app.serve(service, issued)
+
+    assert (await app.score()).status == 200
+    await service.stop()
+    assert (await app.score()).problem == "service-unreachable"
+    await gateway.forget()
+    app.configure(SERVICE__CATS__PRIMARY_KEY_SECRET="no-such-secret")
+    assert (await app.score()).problem == "secret-missing"
+
+    after = {key: counted(*name) - before[key] for key, name in names.items()}
+    assert after.pop("read") >= 1  # more while the service was away
+    assert after == {"retried": 1, "refused": 1, "unread": 1, "failed": 1}
+    lines = [json.loads(line) for line in caplog.messages if line.startswith("{")]
+    assert [(line["problem"], line["service"]) for line in lines] == [
+        ("service-unreachable", "cats"),
+        ("secret-missing", "cats"),
+    ]
+    assert lines[0]["milliseconds"]["wait"] > 0
+    assert KEYS.primary not in caplog.text
