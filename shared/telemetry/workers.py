@@ -34,7 +34,8 @@ _LARGEST = 8_000_000
 
 def folder_of_instance() -> Path:
     """Where the workers of this process's host share their figures: they have the same parent."""
-    return Path(tempfile.gettempdir(), f"scoring-gateway-{os.getuid()}", f"workers-{os.getppid()}")
+    user = os.getuid() if fcntl else 0  # not on Windows
+    return Path(tempfile.gettempdir(), f"scoring-gateway-{user}", f"workers-{os.getppid()}")
 
 
 class Workers:

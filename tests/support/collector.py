@@ -102,7 +102,8 @@ def running_collector(context: ssl.SSLContext | None = None) -> Iterator[Collect
     server.daemon_threads = True
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    collector.url = f"http://127.0.0.1:{server.server_address[1]}"
+    scheme, host = ("http", "127.0.0.1") if context is None else ("https", "localhost")
+    collector.url = f"{scheme}://{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
