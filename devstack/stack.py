@@ -1,5 +1,6 @@
 """The processes of the local stack, their arguments, and the settings that make the gateway use them."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from devstack import tokens
+from devstack import package, tokens
 from devstack.files import write_atomically
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
@@ -92,10 +93,15 @@ class Options:
     enable_auth: bool = False
     quiet: bool = False
     triton: bool = False
+    worker_process: bool = False
 
     @property
     def logs(self) -> Path:
         return self.folder / "logs"
+
+    @property
+    def golden(self) -> Path:
+        return self.folder.resolve() / "golden"
 
     @property
     def keys_file(self) -> Path:
@@ -179,13 +185,20 @@ async def start_host(supervisor: Supervisor, addresses: Addresses, state: State,
     Raises:
         StackFailed: it cannot be started.
     """
+    app, of_package, local = ROOT, list[str](), dict[str, str]()
+    if options.worker_process:
+        app = await asyncio.to_thread(package.unpack)
+        # The package has no local.settings.json. Variables that are set take precedence, as over that file.
+        of_package = ["--worker-process", "--cors", ",".join(read_local_settings(SETTINGS_FILE).cors)]
+        local = {name: value for name, value in settings().items() if name not in os.environ}
     arguments = [
-        *("--app", str(ROOT), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *("--app", str(app), "--port", str(options.ports.host), "--workers", str(options.workers)),
+        *of_package,
         *("--state", str(options.folder), "--keys-file", str(options.keys_file)),
         *(["--enable-auth"] if options.enable_auth else []),
         *(["--quiet"] if options.quiet else []),
     ]
-    variables = {**environment(addresses, state), **without_proxy(os.environ)}
+    variables = {**local, **environment(addresses, state), **golden_settings(options), **without_proxy(os.environ)}
     (host,) = await supervisor.start(Program(HOST, "devstack.host", arguments, environment=variables))
     return replace(addresses, host=host)
 
@@ -215,6 +228,11 @@ def environment(addresses: Addresses, state: State) -> Mapping[str, str]:
         StackFailed: the key of the identity endpoint is missing.
     """
     return {**_places(addresses, state.ca), "IDENTITY_HEADER": _identity_key(state)}
+
+
+def golden_settings(options: Options) -> Mapping[str, str]:
+    """The setting of the service's golden photographs; none for the simulated engine, which knows no photographs."""
+    return {f"{prefix(SERVICE)}GOLDEN": str(options.golden)} if options.engine == "model" else {}
 
 
 def _identity_key(state: State) -> str:

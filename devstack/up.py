@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from devstack import announcement, sample, stack
+from devstack import announcement, golden, sample, stack
 from devstack.arguments import milliseconds, whole_number
 from devstack.errors import CommandError
 from devstack.stack import Addresses, Options, Ports
-from devstack.state import State, hold
+from devstack.state import SERVICE, State, hold
 from devstack.supervisor import Supervisor
 from devstack.terminal import CLOSED, discard_output, print_error
 from devstack.wakeup import woken_by_signals
@@ -80,14 +80,19 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         enable_auth=options.enable_auth,
         quiet=options.once,
         triton=options.triton,
+        worker_process=options.worker_process,
     )
     announcement.withdraw(options.folder)
     stack.check_ports(start.ports, without_host=options.services_only)
+    photographs = stack.golden_settings(start)
+    if photographs:
+        golden.prepare(start.golden)
     if options.services_only:
         addresses = await stack.start_services(supervisor, state, start)
         announcement.announce(options.folder, addresses)
         _print_addresses(addresses)
-        _print_instructions(stack.overrides(addresses, state.ca), _relative(state.identity_key))
+        overrides = {**stack.overrides(addresses, state.ca), **photographs}
+        _print_instructions(overrides, _relative(state.identity_key))
     else:
         upload = sample.load()
         addresses = await stack.start_services(supervisor, state, start)
@@ -95,14 +100,15 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         announcement.announce(options.folder, addresses)
         key = stack.function_key(start) if start.enable_auth else ""
         await sample.score(addresses.host, upload, key)
-        _print_addresses(addresses, key, sample.copy_to(options.folder / "photos", upload))
+        matching = await golden.result(addresses.host, SERVICE) if photographs else ""
+        _print_addresses(addresses, key, sample.copy_to(options.folder / "photos", upload), matching)
     if not options.once:
         print("Ctrl-C ends it.", flush=True)
         # Until a signal, or a process that ends by itself, cancels this.
         await asyncio.Event().wait()
 
 
-def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = None) -> None:
+def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = None, matching: str = "") -> None:
     rows = {
         "Web page": f"{addresses.host}/" if addresses.host else "",
         "Score": f"{addresses.host}/api/score" if addresses.host else "",
@@ -114,6 +120,7 @@ def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = N
         "Managed identity": addresses.identity,
         "x-functions-key": key,
         "Sample photograph": _relative(photo) if photo else "",
+        "Golden photographs": f"{matching} match" if matching else "",
     }
     print()
     for name, value in rows.items():
@@ -145,6 +152,7 @@ def add_options(up: argparse.ArgumentParser) -> None:
     add("--once", action="store_true", help="score the sample and stop")
     count = whole_number(1, 64)
     add("--workers", type=count, default=1, metavar="N", help="worker processes (default: %(default)s)")
+    add("--worker-process", action="store_true", help="run the package in a process of its own, as Azure does")
     add("--enable-auth", action="store_true", help="enforce function keys, as Azure does")
     add(
         "--engine",
@@ -181,7 +189,14 @@ def check(up: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """
     if options.latency_ms is not None and options.engine != "simulated":
         up.error("--latency-ms is about the simulated engine: add --engine simulated, or leave it out")
-    about_host = {"--once": options.once, "--workers": options.workers != 1, "--enable-auth": options.enable_auth}
+    if options.worker_process and options.workers != 1:
+        up.error("--worker-process starts one worker, as an instance in Azure: leave out --workers")
+    about_host = {
+        "--once": options.once,
+        "--workers": options.workers != 1,
+        "--enable-auth": options.enable_auth,
+        "--worker-process": options.worker_process,
+    }
     for option, given in about_host.items():
         if options.services_only and given:
             up.error(f"--services-only leaves out the Functions host, which {option} is about: leave one of them out")

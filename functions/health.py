@@ -1,6 +1,7 @@
 """GET /api/health/live, /ready and /services, and the warm-up before a new instance's first request."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 from azure.functions.warmup import WarmUpContext
@@ -10,6 +11,9 @@ from functions.http.responses import json_response
 from shared.errors import GatewayError
 from shared.gateway import ServiceHealth, SplitHealth, gateway
 from shared.telemetry import log
+
+if TYPE_CHECKING:
+    from shared.scoring.golden.watch import GoldenStatus
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
@@ -67,6 +71,8 @@ def _status(*, ready: bool) -> str:
 
 def _summary(health: ServiceHealth | SplitHealth) -> dict[str, object]:
     body: dict[str, object] = {"status": _status(ready=health.ready)}
+    if isinstance(health, ServiceHealth) and health.golden is not None:
+        body["golden"] = str(health.golden)
     if health.problem is not None:
         body["problem"] = anonymous_problem(health.problem)
     return body
@@ -81,6 +87,8 @@ def _details(health: ServiceHealth | SplitHealth) -> dict[str, object]:
         "channel": health.channel,
         "credentials": _credentials(health),
     }
+    if health.golden is not None:
+        body["golden"] = _golden(health.golden)
     if health.problem is not None:
         body["problem"] = problem(health.problem)
     return body
@@ -97,6 +105,17 @@ def _members(health: SplitHealth) -> dict[str, object]:
         }
         for name, one in health.shares.items()
     }
+
+
+def _golden(status: "GoldenStatus") -> dict[str, object]:
+    body: dict[str, object] = {"result": str(status)}
+    if status.version is not None:
+        body["model_version"] = str(status.version)
+    if status.first_deviation:
+        body["first_deviation"] = status.first_deviation
+    if status.problem is not None:
+        body["problem"] = problem(status.problem)
+    return body
 
 
 def _credentials(health: ServiceHealth) -> dict[str, object]:

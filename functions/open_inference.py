@@ -27,8 +27,9 @@ from functions.protocols.endpoint import (
 from shared.errors import MethodNotOffered
 from shared.gateway import Service, gateway
 from shared.quoting import printable
+from shared.settings import OutputKind
 from shared.telemetry import RequestContext
-from shared.upstream.codecs import Selector
+from shared.upstream.codecs import ModelInterface, Selector
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
@@ -83,7 +84,8 @@ async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.Htt
 async def _infer(
     req: func.HttpRequest, name: str, service: Service, selector: Selector, context: RequestContext
 ) -> func.HttpResponse:
-    from functions.protocols import open_inference_json  # noqa: PLC0415 - numpy, which no cold start needs
+    from functions.http import arrays  # noqa: PLC0415 - numpy, which no cold start needs
+    from functions.protocols import open_inference_json  # noqa: PLC0415 - as above
 
     length = req.headers.get(open_inference_json.HEADER_LENGTH, "")
     body, limits = await body_of(req), gateway().settings.limits
@@ -94,12 +96,18 @@ async def _infer(
         body,
         length,
         interface.input_name,
-        interface.output_name,
+        None if service.settings.output is OutputKind.RAW else interface.output_name,
         max_rows=limits.images,
         datatype=interface.datatype,
     )
+    if infer.wanted is not None:
+        outputs = await service.model.outputs(infer.tensor, selector, context)
+        response = await arrays.written(
+            outputs.tensors, lambda: open_inference_json.inferred_all(outputs, infer, model=name)
+        )
+        return predicted(response.body, response.mimetype, context, response.headers)
     output = await service.model.predict(infer.tensor, selector, context)
-    classes = service.model.best(output, infer.classes) if infer.classes else None
+    classes = await service.model.best(output, infer.classes, context) if infer.classes else None
     response = open_inference_json.inferred(output, classes, infer, model=name, output_name=interface.output_name)
     return predicted(response.body, response.mimetype, context, response.headers)
 
@@ -126,7 +134,7 @@ async def _metadata(name: str, service: Service, selector: Selector, context: Re
     """The model's input through the gateway, and its output."""
     versions = await _versions(service, selector, context)
     interface = await service.model.interface(context)
-    shape = await _output_shape(service, interface.output_name, selector, context)
+    outputs = await _outputs(service, interface, selector, context)
     if interface.takes_files:
         model_input = {"name": interface.input_name, "datatype": "BYTES", "shape": [-1]}
     else:
@@ -141,7 +149,7 @@ async def _metadata(name: str, service: Service, selector: Selector, context: Re
             "versions": versions,
             "platform": PLATFORM,
             "inputs": [model_input],
-            "outputs": [{"name": interface.output_name, "datatype": "FP32", "shape": shape}],
+            "outputs": outputs,
         }
     )
 
@@ -153,6 +161,25 @@ async def _versions(service: Service, selector: Selector, context: RequestContex
     except MethodNotOffered:
         return [] if selector.version is None else [str(selector.version)]
     return [str(one.version) for one in statuses if one.state == "AVAILABLE"]
+
+
+async def _outputs(
+    service: Service, interface: ModelInterface, selector: Selector, context: RequestContext
+) -> list[dict[str, object]]:
+    """The output, or every output of a service that returns them as they are, where it reports them."""
+    if service.settings.output is not OutputKind.RAW:
+        shape = await _output_shape(service, interface.output_name, selector, context)
+        return [{"name": interface.output_name, "datatype": "FP32", "shape": shape}]
+    try:
+        reported = interface.outputs or await service.model.reported_outputs(context)
+    except MethodNotOffered:
+        return []
+    first = () if interface.batched else (-1,)
+    return [
+        {"name": printable(one.name), "datatype": printable(one.datatype, 20), "shape": [*first, *(one.shape or ())]}
+        for one in reported
+        if interface.output_name in ("", one.name)
+    ]
 
 
 async def _output_shape(service: Service, output: str, selector: Selector, context: RequestContext) -> list[int]:

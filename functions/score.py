@@ -1,4 +1,4 @@
-"""POST /api/score, and /json, /image and /api/services/{service}/score: images in, labels out.
+"""POST /api/score, and /json, /image and /api/services/{service}/score: images in, labels, scores or outputs out.
 
 GET /api/services lists the services.
 """
@@ -16,16 +16,20 @@ from functions.http.uploads import submission
 from shared.errors import GatewayError
 from shared.gateway import Service, ServiceHealth, SplitHealth, gateway
 from shared.scoring.types import Prediction, Upload
-from shared.settings import InputForm
+from shared.settings import InputForm, OutputKind
 from shared.telemetry import RequestContext
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.traffic.split import Split
+    from shared.upstream.codecs import Tensor
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
 # The parameters of the query; ``code`` is the function key, which the host reads.
 _QUERY = frozenset({"top", "threshold", "partial", "service", "code"})
+_OF_CLASSES = frozenset({"top", "threshold"})
 _IGNORED = "Ignored-Parameters"
 
 
@@ -71,16 +75,16 @@ async def _scored(req: func.HttpRequest, service: Service, context: RequestConte
     images, wanted = submitted.images, ranking(options)
     if flag(options, "partial"):
         results = await service.scorer.score_partially(images, wanted, context)
-        predictions = [_result(image, one) for image, one in zip(images, results, strict=True)]
+        predictions = [await _result(image, one) for image, one in zip(images, results, strict=True)]
     else:
-        predictions = [_prediction(one) for one in await service.scorer.score(images, wanted, context)]
+        predictions = [await _prediction(one) for one in await service.scorer.score(images, wanted, context)]
     body = {
         "service": service.settings.name,
         "model": service.settings.model,
         "request_id": context.request_id,
         "predictions": predictions,
     }
-    return json_response(body, headers={"Server-Timing": context.timings.server_timing(), **_ignored(req)})
+    return json_response(body, headers={"Server-Timing": context.timings.server_timing(), **_ignored(req, service)})
 
 
 def _service(name: str | None, queried: str) -> "Service | Split":
@@ -90,25 +94,43 @@ def _service(name: str | None, queried: str) -> "Service | Split":
     return gateway().service(name or queried or None)
 
 
-def _prediction(one: Prediction) -> dict[str, object]:
+async def _prediction(one: Prediction) -> dict[str, object]:
     labels = [{"id": label.id, "label": label.label, "score": label.score} for label in one.labels]
     body: dict[str, object] = {"file": one.file, "labels": labels}
     if one.version is not None:
         body["model_version"] = one.version
-    if one.scores is not None:
+    if isinstance(one.scores, list):
         body["scores"] = one.scores
+    elif one.scores is not None:
+        from functions.http import arrays  # noqa: PLC0415 - numpy, which no cold start needs
+
+        body["scores"] = arrays.numbers(one.scores)
+    if one.outputs is not None:
+        body["outputs"] = await _outputs(one.outputs)
+    if one.placement is not None:
+        body["placement"] = one.placement._asdict()
     return body
 
 
-def _result(image: Upload, one: Prediction | GatewayError) -> dict[str, object]:
+async def _outputs(found: "Sequence[Tensor]") -> list[dict[str, object]]:
+    from functions.http import arrays  # noqa: PLC0415 - as above
+
+    return await arrays.written(found, lambda: [arrays.described(one) for one in found])
+
+
+async def _result(image: Upload, one: Prediction | GatewayError) -> dict[str, object]:
     if isinstance(one, GatewayError):
         return {"file": image.name, "labels": [], "problem": problem(one)}
-    return _prediction(one)
+    return await _prediction(one)
 
 
-def _ignored(req: func.HttpRequest) -> dict[str, str]:
-    """A header that names the query's unknown parameters: a misspelled one would otherwise not be noticed."""
-    unknown = [name for name in req.params if name not in _QUERY and name.isascii() and name.isidentifier()]
+def _ignored(req: func.HttpRequest, service: Service) -> dict[str, str]:
+    """A header that names the query's unknown parameters: a misspelled one would otherwise not be noticed.
+
+    So are those that choose classes, of a service that returns none.
+    """
+    known = _QUERY if service.settings.output is OutputKind.CLASSES else _QUERY - _OF_CLASSES
+    unknown = [name for name in req.params if name not in known and name.isascii() and name.isidentifier()]
     return {_IGNORED: ", ".join(name[:40] for name in unknown[:10])} if unknown else {}
 
 
@@ -129,6 +151,7 @@ def _described(name: str, health: ServiceHealth | SplitHealth) -> dict[str, obje
         "default": name == found.settings.default_service,
         # Where members differ, each request is sent in the form of its own.
         "accepts": accepts.pop() if len(accepts) == 1 else InputForm.DISCOVERED,
+        "returns": members[0].settings.output.value,
         "status": "ready" if health.ready else "not-ready",
     }
     return (

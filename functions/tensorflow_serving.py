@@ -25,6 +25,7 @@ from functions.protocols.endpoint import (
 )
 from shared.gateway import Service, gateway
 from shared.quoting import printable
+from shared.settings import OutputKind
 from shared.telemetry import RequestContext
 from shared.upstream.codecs import Selector
 
@@ -66,13 +67,25 @@ async def _dispatch(req: func.HttpRequest, invocation: func.Context) -> func.Htt
 async def _predict(
     req: func.HttpRequest, service: Service, context: RequestContext, match: re.Match[str]
 ) -> func.HttpResponse:
-    from functions.protocols import tensorflow_json  # noqa: PLC0415 - numpy, which no cold start needs
+    from functions.http import arrays  # noqa: PLC0415 - numpy, which no cold start needs
+    from functions.protocols import tensorflow_json  # noqa: PLC0415 - as above
 
     body, limits = await body_of(req), gateway().settings.limits
     model = await service.model.interface(context)
     predict = await parsed(len(body), tensorflow_json.parse_predict, body, model.input_name, max_rows=limits.images)
-    output = await service.model.predict(predict.tensor, _selector(match, predict.signature), context)
-    return predicted(tensorflow_json.predictions(output, predict.form), "application/json", context)
+    selector = _selector(match, predict.signature)
+    if service.settings.output is OutputKind.RAW:
+        outputs = await service.model.outputs(predict.tensor, selector, context)
+        body = await arrays.written(outputs.tensors, lambda: tensorflow_json.all_outputs(outputs, predict.form))
+        return predicted(body, "application/json", context, _version(outputs.version))
+    output = await service.model.predict(predict.tensor, selector, context)
+    body = tensorflow_json.predictions(output, predict.form)
+    return predicted(body, "application/json", context, _version(output.version))
+
+
+def _version(version: int | str | None) -> dict[str, str]:
+    """The model's version is a header: the protocol's own body has no place for it."""
+    return {} if version is None else {"Model-Version": str(version).encode("ascii", "replace").decode()}
 
 
 async def _describe(service: Service, context: RequestContext, match: re.Match[str]) -> func.HttpResponse:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared import settings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.decoder import Decoder
     from shared.scoring.decoding.memory import Memory
+    from shared.scoring.golden.watch import Golden, GoldenStatus
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
     from shared.traffic.split import Share, Split
@@ -58,6 +59,7 @@ class Service:
     upstream: "Upstream"
     scorer: "Scorer"
     model: "Model"
+    golden: "Golden | None" = None
 
     @property
     def settings(self) -> ServiceSettings:
@@ -69,7 +71,8 @@ class ServiceHealth:
     """The health of one service at the moment.
 
     ``reported`` is the status that the service reports of itself; ``credentials_age`` is in seconds, None where there
-    are none; ``vault_problem`` is why the credentials are not being renewed.
+    are none; ``vault_problem`` is why the credentials are not being renewed; ``golden`` is None where the service has
+    no golden photographs.
     """
 
     reported: str
@@ -77,11 +80,16 @@ class ServiceHealth:
     credentials_age: float | None
     vault_problem: GatewayError | None
     problem: GatewayError | None
+    golden: "GoldenStatus | None" = None
 
     @property
     def ready(self) -> bool:
-        """Whether it can be scored with: it reports so, or reports no status but responds."""
-        return self.problem is None and self.reported in {"serving", "unknown"}
+        """Whether it can be scored with: it reports so, or reports no status but responds.
+
+        With GOLDEN_ENFORCE its golden photographs must match, too.
+        """
+        blocked = self.golden is not None and self.golden.blocks
+        return self.problem is None and self.reported in {"serving", "unknown"} and not blocked
 
 
 @dataclass(frozen=True)
@@ -168,11 +176,14 @@ class Gateway:
         )
 
     async def connect(self) -> None:
-        """Fetch all credentials and connect to all services; failures are logged, and requests try again."""
+        """Fetch all credentials, connect to all services, and read the metadata of those that are discovered.
+
+        Failures are logged, and requests try again.
+        """
         names = list(self._services)
         context = RequestContext("warm-up", time.monotonic() + CONNECT_SECONDS)
         results = await asyncio.gather(
-            *(self._services[name].upstream.reported_status(context) for name in names), return_exceptions=True
+            *(self._services[name].upstream.warm_up(context) for name in names), return_exceptions=True
         )
         for name, result in zip(names, results, strict=True):
             if isinstance(result, GatewayError):
@@ -226,13 +237,16 @@ class Gateway:
         except Exception as fault:  # the other services' answers are not lost with this one's
             log.error("health of %s: internal-error %s", service.settings.name, fault_path(fault))
             problem = InternalError("The service's health could not be asked, through an unexpected fault.")
-        cache = client.credentials
+        cache, golden = client.credentials, service.golden
+        if golden is not None and problem is None:
+            golden.request()
         return ServiceHealth(
             reported=reported,
             channel=client.channel_state,
             credentials_age=None if cache is None else cache.age,
             vault_problem=None if cache is None else cache.problem,
             problem=problem,
+            golden=None if golden is None else golden.status,
         )
 
     async def rotations(self) -> "Rotations":
@@ -266,6 +280,8 @@ class Gateway:
         for split in self._splits.values():
             split.close()
         for service in self._services.values():
+            if service.golden is not None:
+                service.golden.close()
             if (cache := service.upstream.client.credentials) is not None:
                 cache.close()
             await service.upstream.client.close()
@@ -296,13 +312,27 @@ class Gateway:
         # Threads of its own, started when needed: the images of one service do not queue behind another's.
         decoders = self._decoders[service.name] = DaemonExecutor(os.cpu_count() or 1, f"decode-{service.name}")
         scorer = Scorer(upstream, self.settings.limits, self._decoder, decoders)
-        return Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
+        made = Service(upstream, scorer, Model(upstream, scorer, self.settings.limits))
+        return self._with_golden(made) if service.golden else made
+
+    def _with_golden(self, service: Service) -> Service:
+        from shared.scoring.golden.check import Checker  # noqa: PLC0415 - only for services that have photographs
+        from shared.scoring.golden.watch import Golden  # noqa: PLC0415 - as above
+
+        checker = Checker(service.upstream, service.scorer)
+        golden = Golden(service.settings, checker)
+        service.upstream.listeners.append(golden.answered)
+        return replace(service, golden=golden)
 
     def _make_split(self, split: SplitSettings) -> "Split":
         from shared.traffic.split import Split  # noqa: PLC0415 - most gateways have none
 
-        clients = {name: self._services[name].upstream.client for name, _ in split.weights}
-        return Split(split, clients, self._why_not_ready)
+        return Split(split, self._is_ready, self._why_not_ready)
+
+    def _is_ready(self, name: str) -> bool:
+        """Whether a member of a split is known to be ready, without a call."""
+        service = self._services[name]
+        return service.upstream.client.responds and not (service.golden is not None and service.golden.blocks)
 
     async def _why_not_ready(self, name: str) -> str:
         """Why a member of a split must not get its share of the requests, or get it back; empty where it may.
@@ -310,6 +340,8 @@ class Gateway:
         The one place for whatever must hold before a share may grow.
         """
         health = await self._ask(self._services[name])
+        if health.golden is not None and health.golden.holds_back:
+            return f"golden: {health.golden}"
         if health.ready:
             return ""
         return health.reported if health.problem is None else health.problem.slug

@@ -1,36 +1,44 @@
-"""``python -m tests``: runs all tests, in two concurrent processes, because many of them mostly wait.
+"""``python -m tests``: runs all tests, in three concurrent processes, because many of them mostly wait.
 
-``python -m tests PATH ...`` runs only those tests, in one process. Without paths, the tests in ``_SECOND`` run in the
-second process, whose output follows when both have ended. Each process searches its output for its own secrets.
+``python -m tests PATH ...`` runs only those tests, in one process. Without paths, the tests in ``_OTHERS`` run in
+processes of their own, whose output follows when all have ended. Each process searches its output for its own secrets.
 """
 
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 
 _PYTEST = [sys.executable, "-m", "pytest"]
-# Both processes take about the same time.
-_SECOND = ["tests/integration", "tests/system/rotation"]
+# The processes take about the same time, each.
+_OTHERS = [["tests/integration"], ["tests/unit", "tests/system/rotation"]]
 
 
 def main(paths: list[str]) -> int:
     """Run the tests; returns the exit code, 0 if all passed."""
     if paths:
         return subprocess.run([*_PYTEST, *paths], check=False).returncode
-    with tempfile.TemporaryFile() as output:
-        second = subprocess.Popen([*_PYTEST, *_SECOND, "tests/system/test_secrets.py"], stdout=output, stderr=output)
+    with ExitStack() as ends:
+        outputs = [ends.enter_context(tempfile.TemporaryFile()) for _ in _OTHERS]
+        others = [
+            subprocess.Popen([*_PYTEST, *own, "tests/system/test_secrets.py"], stdout=output, stderr=output)
+            for own, output in zip(_OTHERS, outputs, strict=True)
+        ]
         try:
-            code = subprocess.run([*_PYTEST, *(f"--ignore={path}" for path in _SECOND)], check=False).returncode
-            second_code = second.wait()
+            ignored = [f"--ignore={path}" for own in _OTHERS for path in own]
+            codes = [subprocess.run([*_PYTEST, *ignored], check=False).returncode]
+            codes += [other.wait() for other in others]
         finally:
-            # After Ctrl-C, which the terminal also sends to the second process.
-            second.terminate()
-            second.wait()
-        output.seek(0)
-        print(f"\nThe second process, with {' and '.join(_SECOND)}:", flush=True)
-        sys.stdout.buffer.write(output.read())
-        sys.stdout.flush()
-    return code or second_code
+            # After Ctrl-C, which the terminal also sends to the other processes.
+            for other in others:
+                other.terminate()
+                other.wait()
+        for own, output in zip(_OTHERS, outputs, strict=True):
+            output.seek(0)
+            print(f"\nThe process with {' and '.join(own)}:", flush=True)
+            sys.stdout.buffer.write(output.read())
+            sys.stdout.flush()
+    return next(filter(None, codes), 0)
 
 
 if __name__ == "__main__":

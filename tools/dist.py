@@ -4,8 +4,9 @@
 
 The same sources and the same Python make the same bytes, on any day and in any folder: the dependencies are the wheels
 of requirements.lock, for Linux and CPython 3.13 on x86_64, and nothing in the zip has a date. The bytecode is in it
-because Azure mounts the package read-only: without it, every new instance would compile all modules again. A folder
-``labels`` of your own, which settings such as SERVICE__CATS__LABELS=labels/cats.txt refer to, is packed too.
+because Azure mounts the package read-only: without it, every new instance would compile all modules again. Folders
+``labels`` and ``golden`` of your own, which settings such as SERVICE__CATS__LABELS=labels/cats.txt refer to, are packed
+too.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from tools.lock import LOCK, ROOT, platforms
 DEFAULT = ROOT / ".dist" / "scoring-gateway.zip"
 SITE_PACKAGES = Path(".python_packages/lib/site-packages")
 
-APP = ("function_app.py", "host.json", "functions", "labels", "protos", "shared", "web")
+APP = ("function_app.py", "host.json", "functions", "golden", "labels", "protos", "shared", "web")
 _NOT_DEPLOYED = frozenset({".proto", ".pyc", ".pyi"})
 # What pip writes beside a wheel's files: commands with the path of this Python, and records of them.
 _OF_PIP = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})

@@ -8,20 +8,25 @@ import random
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-# ``|`` joins types here, and nothing else; the others take arguments, and replace any name by any other.
-_LEFT_OUT = ("BitOr_", "Variable")
+# ``|`` joins types here, and nothing else; None and members of an enumeration are equal where they are identical; the
+# operators of variables take arguments, and replace any name by any other.
+_LEFT_OUT = ("BitOr_", "Is_Eq", "IsNot_NotEq", "Variable")
+# Arguments such as ``frozen`` protect against faults of the code, and change nothing that it does.
+_LEFT_OUT_LINE = "@dataclass("
 
 
 def main(file: str, count: str, seed: str) -> None:
     """Print the line, the operator and the source of so many mutants, each at another place."""
     source = Path(file).read_text(encoding="utf-8")
     tree = get_ast(source)
-    places: defaultdict[object, list[tuple[str, int]]] = defaultdict(list)
+    lines = source.splitlines()
+    places: defaultdict[Any, list[tuple[str, int]]] = defaultdict(list)
     for name in operator_names():
         if not any(part in name for part in _LEFT_OUT):
             operator = get_operator(name)()
@@ -29,11 +34,17 @@ def main(file: str, count: str, seed: str) -> None:
             for occurrence, place in enumerate(found):
                 places[place].append((name, occurrence))
     chance = random.Random(f"{seed} {file}")  # noqa: S311 - no secret
-    mutants = []
-    for place in chance.sample(sorted(places), min(int(count), len(places))):  # type: ignore[type-var]
+    mutants: list[dict[str, Any]] = []
+    kept = sorted(place for place in places if not lines[place[0][0] - 1].startswith(_LEFT_OUT_LINE))
+    for place in chance.sample(kept, len(kept)):
+        if len(mutants) == int(count):
+            break
         name, occurrence = chance.choice(places[place])
-        mutated = mutate_code(source, get_operator(name)(), occurrence)
-        mutants.append({"line": place[0][0], "operator": name.rpartition("/")[2], "source": mutated})  # type: ignore[index]
+        try:
+            mutated = mutate_code(source, get_operator(name)(), occurrence)
+        except AttributeError:
+            continue  # cosmic-ray cannot replace an exception with a dotted name
+        mutants.append({"line": place[0][0], "operator": name.rpartition("/")[2], "source": mutated})
     print(json.dumps(mutants))
 
 

@@ -5,6 +5,7 @@ mutants. They are tried in copies of the repository, so that an interruption lea
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -13,34 +14,34 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from subprocess import DEVNULL, PIPE
+from typing import IO, NamedTuple, Self, cast
 
 ROOT = Path(__file__).parent.parent
+_UNIT = "tests/unit"
 # The core modules, and their tests.
 MODULES = {
-    "shared/backoff.py": "tests/unit/upstream tests/unit/control_plane",
-    "shared/threads.py": "tests/unit/test_threads.py",
-    "shared/credentials/cache.py": "tests/unit/credentials",
-    "shared/credentials/pins.py": "tests/unit/credentials tests/unit/rotation",
-    "shared/upstream/admission.py": "tests/unit/upstream",
-    "shared/upstream/channel.py": "tests/unit/upstream",
-    "shared/upstream/client.py": "tests/unit/upstream",
-    "shared/upstream/recovery.py": "tests/unit/upstream",
-    "shared/upstream/retry.py": "tests/unit/upstream",
-    "shared/upstream/slot.py": "tests/unit/upstream",
-    "shared/traffic/decide.py": "tests/unit/traffic",
-    "shared/rotation/decide.py": "tests/unit/rotation",
-    "shared/rotation/decide_keys.py": "tests/unit/rotation",
-    "shared/rotation/validate.py": "tests/unit/rotation",
-    "shared/scoring/labels.py": "tests/unit/scoring",
-    "shared/scoring/scorer.py": "tests/unit/scoring",
-    "shared/scoring/images/metadata.py": "tests/unit/scoring/images",
+    "shared/backoff.py": ["test_backoff.py"],
+    "shared/threads.py": ["test_threads.py"],
+    "shared/credentials/cache.py": ["credentials"],
+    "shared/credentials/pins.py": ["credentials/test_pins.py"],
+    "shared/upstream/admission.py": ["upstream/test_admission.py"],
+    "shared/upstream/channel.py": ["upstream/test_channel.py"],
+    "shared/upstream/client.py": ["upstream/test_client_calls.py", "upstream/test_client_clock.py"],
+    "shared/upstream/recovery.py": ["upstream/test_client_clock.py", "upstream/test_client_calls.py"],
+    "shared/upstream/retry.py": ["upstream/test_retry.py", "upstream/test_client_clock.py"],
+    "shared/upstream/slot.py": ["upstream/test_slot.py", "upstream/test_client_clock.py"],
+    "shared/traffic/decide.py": ["traffic/test_decide.py"],
+    "shared/rotation/decide.py": ["rotation/test_decide.py", "rotation/test_fallback.py"],
+    "shared/rotation/decide_keys.py": ["rotation/test_decide_keys.py"],
+    "shared/rotation/validate.py": ["rotation/test_validate.py", "rotation/test_fallback.py"],
+    "shared/scoring/labels.py": ["scoring/test_labels.py", "scoring/test_scorer.py"],
+    "shared/scoring/scorer.py": ["scoring/test_scorer.py", "scoring/images/test_scorer_images.py"],
+    "shared/scoring/images/metadata.py": ["scoring/images/test_metadata.py", "scoring/images/test_forwarding.py"],
 }
-# Seconds after which tests count as failed: a mutant may wait for ever.
-_TIMEOUT = 60
 
 
 class Mutant(NamedTuple):
@@ -77,24 +78,30 @@ def mutants(python: str, module: str, count: int, seed: int) -> list[Mutant]:
 
 def survived(chosen: Sequence[Mutant]) -> Iterator[Mutant]:
     """Those that their module's tests do not notice, tried on all processors."""
-    workers = os.process_cpu_count() or 1
-    with _copies(workers) as copies, ThreadPoolExecutor(workers) as threads:
-        free: SimpleQueue[Path] = SimpleQueue()
-        for copy in copies:
-            free.put(copy)
-
-        def notices(one: Mutant) -> bool:
-            copy = free.get()
-            try:
-                return _notices(copy, one)
-            finally:
-                free.put(copy)
-
+    count = os.process_cpu_count() or 1
+    with _copies(count) as copies, ThreadPoolExecutor(count) as threads:
         for module in dict.fromkeys(one.module for one in chosen):
+            mutants_ = [one for one in chosen if one.module == module]
             original = Mutant(module, 0, "", (ROOT / module).read_text(encoding="utf-8"))
-            if notices(original):
-                raise SystemExit(f"the tests of {module} fail without a change")
-        yield from (one for one, noticed in zip(chosen, threads.map(notices, chosen), strict=True) if not noticed)
+            free: SimpleQueue[_Tests] = SimpleQueue()
+            with ExitStack() as ends:
+                for copy in copies:
+                    tests = ends.enter_context(_Tests(copy, module))
+                    # Twice: the second run, and those after it, find third parties' modules imported.
+                    if tests.notice(original) or tests.notice(original):
+                        raise SystemExit(f"the tests of {module} fail without a change")
+                    free.put(tests)
+
+                def notices(one: Mutant, free: SimpleQueue[_Tests] = free) -> bool:
+                    tests = free.get()
+                    try:
+                        return tests.notice(one)
+                    finally:
+                        free.put(tests)
+
+                yield from (
+                    one for one, noticed in zip(mutants_, threads.map(notices, mutants_), strict=True) if not noticed
+                )
 
 
 def table(modules: Sequence[str], chosen: Sequence[Mutant], survivors: Sequence[Mutant]) -> str:
@@ -121,21 +128,38 @@ def _copies(count: int) -> Iterator[list[Path]]:
         yield copies
 
 
-def _notices(copy: Path, mutant: Mutant) -> bool:
-    """Whether the module's tests fail with the mutant in its place."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *MODULES[mutant.module].split()]
-    # Without compiled files: one of another mutant, as long and as old, would be taken for this one's.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    file = copy / mutant.module
-    original = file.read_bytes()
-    file.write_text(mutant.source, encoding="utf-8")
-    try:
-        run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=_TIMEOUT, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return True
-    finally:
-        file.write_bytes(original)
-    return run.returncode != 0
+class _Tests:
+    """The tests of one module, in one copy of the repository: a process runs them, see :mod:`tools.mutant_tests`."""
+
+    def __init__(self, copy: Path, module: str) -> None:
+        self._file = copy / module
+        self._tests = [f"{_UNIT}/{one}" for one in MODULES[module]]
+        self._times = itertools.count(1_000_000_000)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tools.mutant_tests"], cwd=copy, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True
+        )
+        self._answers = cast("IO[str]", self._process.stdout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.communicate()
+
+    def notice(self, mutant: Mutant) -> bool:
+        """Whether the tests fail with the mutant in the module's place."""
+        original = self._file.read_bytes()
+        self._file.write_text(mutant.source, encoding="utf-8")
+        # Each has a time of its own: a compiled file of another one, as long and as old, would be taken for this one's.
+        time = next(self._times)
+        os.utime(self._file, (time, time))
+        try:
+            print(
+                json.dumps(["-x", "-q", "-p", "no:cacheprovider", *self._tests]), file=self._process.stdin, flush=True
+            )
+            return self._answers.readline() != "0\n"
+        finally:
+            self._file.write_bytes(original)
 
 
 def _line(mutant: Mutant) -> str:

@@ -1,9 +1,10 @@
 """``python -m tools.protos``, or ``make protos``: generates the Python code of the .proto files.
 
-For every file it writes the messages' code and its types (``*_pb2.py``, ``*_pb2.pyi``). The same .proto files and tools
-give the same bytes.
+For every file it writes the messages' code and, where Python can express them, its types (``*_pb2.py``,
+``*_pb2.pyi``). The same .proto files and tools give the same bytes.
 """
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 # The Python packages with .proto files.
-PACKAGES = (Path("protos"), Path("clients/prediction-client/src/prediction_client"))
+PACKAGES = (Path("protos"), Path("devstack/functions_worker"), Path("clients/prediction-client/src/prediction_client"))
 
 
 class GenerationFailed(Exception):
@@ -46,6 +47,11 @@ def _compile(package: Path, output: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the project's own files
     if ran.returncode != 0:
         raise GenerationFailed(f"The compiler rejected the .proto files; nothing was changed.\n{ran.stderr.strip()}")
+    for stub in Path(output, package.name).glob("*_pb2.pyi"):
+        try:
+            ast.parse(stub.read_text())
+        except SyntaxError:  # a name in the .proto file is a keyword of Python
+            stub.unlink()
 
 
 def _replace(target: Path, fresh: Path) -> list[Path]:

@@ -3,6 +3,10 @@
 const percent = new Intl.NumberFormat(undefined, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const one = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const whole = new Intl.NumberFormat();
+const few = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
+
+// The values of an output that are shown.
+const SHOWN = 8;
 
 // The steps of a request in the gateway, by their names in Server-Timing.
 const PARTS = { decode: "Decode", credentials: "Keys", wait: "Wait", predict: "Predict" };
@@ -59,9 +63,8 @@ export class Card {
     this.show("working", working("Scoring"));
   }
 
-  done({ service, labels, timings, elapsed }) {
-    const shown = labels.length ? labelList(labels) : element("p", { textContent: "No label reaches the threshold." });
-    this.show("done", shown, times(timings, elapsed, service));
+  done({ service, labels, outputs, timings, elapsed }) {
+    this.show("done", resultOf(labels, outputs), times(timings, elapsed, service));
   }
 
   failed(problem) {
@@ -110,9 +113,29 @@ export class Card {
 }
 
 /** A result in one sentence, for screen readers. */
-export function summary(name, { labels }) {
+export function summary(name, { labels, outputs }) {
+  if (outputs.length) return `${name}: ${outputs.map(describe).join(", ")}`;
   const best = labels[0];
   return best ? `${name}: ${best.label}, ${percent.format(best.score)}` : `${name}: no label reaches the threshold`;
+}
+
+function resultOf(labels, outputs) {
+  if (outputs.length) return element("dl", { className: "outputs" }, ...outputs.flatMap(outputRow));
+  return labels.length ? labelList(labels) : element("p", { textContent: "No label reaches the threshold." });
+}
+
+/** An output's name, datatype and shape, and its first values. */
+function outputRow(output) {
+  const shown = output.data.slice(0, SHOWN).map((value) => (typeof value === "number" ? few.format(value) : String(value)));
+  const more = output.data.length > SHOWN ? ["…"] : [];
+  return [
+    element("dt", { textContent: describe(output), dir: "auto" }),
+    element("dd", { textContent: [...shown, ...more].join("  "), dir: "auto" }),
+  ];
+}
+
+function describe({ name, datatype, shape }) {
+  return `${name} ${datatype && `${datatype} `}[${shape.join(", ")}]`;
 }
 
 function labelList(labels) {

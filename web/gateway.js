@@ -27,8 +27,9 @@ export function scoreUrl(service) {
 /**
  * Score one picture.
  *
- * Returns {service, labels, timings, elapsed}: labels as [{label, score}], timings as [{name, milliseconds}] of the
- * gateway's steps, elapsed as the milliseconds of the whole request. Throws a Problem.
+ * Returns {service, labels, outputs, timings, elapsed}: labels as [{label, score}], outputs, of a service that returns
+ * no labels, as [{name, datatype, shape, data}], timings as [{name, milliseconds}] of the gateway's steps, elapsed as the
+ * milliseconds of the whole request. Throws a Problem.
  */
 export async function score(picture, { service, key, signal }) {
   const started = performance.now();
@@ -47,9 +48,17 @@ export async function score(picture, { service, key, signal }) {
   return {
     service: document.service,
     labels: document.predictions[0].labels,
+    outputs: outputsOf(document.predictions[0]),
     timings: serverTimings(response.headers.get("Server-Timing") ?? ""),
     elapsed: performance.now() - started,
   };
+}
+
+/** The outputs of a service that returns them, or its scores as one; none where it returns labels. */
+function outputsOf({ labels, scores, outputs }) {
+  if (outputs) return outputs;
+  if (labels.length || !scores) return [];
+  return [{ name: "scores", datatype: "", shape: [scores.length], data: scores }];
 }
 
 /** The state of the services: {ready, services: [{name, ready, cause}]}. Throws a Problem. */

@@ -123,6 +123,8 @@ class _Methods:
         await faults.before(self._parts.drop)
         request = requests.read(open_inference_pb2.ModelInferRequest, data)
         open_inference.check_model(request.model_name, request.model_version, self._parts.model)
+        if request.model_name.endswith(open_inference.DETECTOR):
+            return await asyncio.to_thread(open_inference.detected, request, self._parts.model)
         scores = await self._parts.engine.score(open_inference.batch_of(request))
         return open_inference.inferred(request, self._parts.model, faults.alter(scores))
 

@@ -1,18 +1,21 @@
 """The Open Inference Protocol of the service: the same model and engine, with the statuses and details of Triton.
 
 A model of this protocol has one datatype, so there are two of the same engine: one takes image files, BYTES
-``[-1,1]``, and one, whose name ends with ``-pixels``, pictures as FP32.
+``[-1,1]``, and one, whose name ends with ``-pixels``, pictures as FP32. A third, ``-detector``, takes pictures as UINT8
+and has several outputs: see :mod:`devstack.fpga.detector`.
 """
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from devstack.fpga import detector
 from devstack.fpga.requests import IMAGE_SHAPE, INPUT, MAX_BATCH, OUTPUT, Batch, Model, Refusal, check_files
 from protos import open_inference_pb2 as pb
 
 # The name of the model that takes pictures, after that of the one that takes files.
 PIXELS = "-pixels"
+DETECTOR = "-detector"
 
 _VALUES = int(np.prod(IMAGE_SHAPE))
 
@@ -23,7 +26,7 @@ def check_model(name: str, version: str, model: Model) -> None:
     Raises:
         Refusal: it names another.
     """
-    if name not in (model.name, model.name + PIXELS):
+    if name not in (model.name, model.name + PIXELS, model.name + DETECTOR):
         raise Refusal(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{name}' is not found")
     if version and not version.isdecimal():
         raise _invalid(f"failed to get model version from specified version string '{version}'")
@@ -36,6 +39,8 @@ def check_model(name: str, version: str, model: Model) -> None:
 
 def metadata(name: str, model: Model) -> pb.ModelMetadataResponse:
     """What the model takes and returns."""
+    if name.endswith(DETECTOR):
+        return _detector_metadata(name, model)
     pixels = name.endswith(PIXELS)
     return pb.ModelMetadataResponse(
         name=name,
@@ -52,6 +57,48 @@ def metadata(name: str, model: Model) -> pb.ModelMetadataResponse:
             pb.ModelMetadataResponse.TensorMetadata(name=OUTPUT, datatype="FP32", shape=(-1, *model.output_shape))
         ],
     )
+
+
+def _detector_metadata(name: str, model: Model) -> pb.ModelMetadataResponse:
+    tensor = pb.ModelMetadataResponse.TensorMetadata
+    return pb.ModelMetadataResponse(
+        name=name,
+        versions=[str(model.version)],
+        platform="numpy",
+        inputs=[tensor(name=INPUT, datatype="UINT8", shape=(-1, detector.SIDE, detector.SIDE, 3))],
+        outputs=[
+            tensor(name=output, datatype=datatype, shape=shape)
+            for output, (datatype, shape) in detector.OUTPUTS.items()
+        ],
+    )
+
+
+def detected(request: pb.ModelInferRequest, model: Model) -> bytes:
+    """The response of the detector to a request.
+
+    Raises:
+        Refusal: it is not of raw UINT8 pictures, or asks for another output.
+    """
+    if len(request.inputs) != 1 or request.inputs[0].datatype != "UINT8" or len(request.raw_input_contents) != 1:
+        raise _invalid(f"model '{request.model_name}' expects one input of UINT8 in raw contents")
+    (tensor,), (raw,) = request.inputs, request.raw_input_contents
+    shape = tuple(tensor.shape)
+    if shape[1:] != (detector.SIDE, detector.SIDE, 3) or len(raw) != np.prod(shape):
+        raise _invalid(f"unexpected shape for input '{INPUT}': got {list(shape)} and {len(raw)} bytes")
+    outputs = detector.detect(np.frombuffer(raw, np.uint8).reshape(shape))
+    answer = pb.ModelInferResponse(model_name=request.model_name, model_version=str(model.version), id=request.id)
+    for name in [one.name for one in request.outputs] or outputs:
+        if name not in outputs:
+            raise _invalid(f"unexpected inference output '{name}' for model '{request.model_name}'")
+        values = outputs[name]
+        answer.outputs.add(name=name, datatype=detector.OUTPUTS[name][0], shape=values.shape)
+        strings = (
+            [part for one in values.ravel() for part in (len(one).to_bytes(4, "little"), one)]
+            if (values.dtype == object)
+            else [values.tobytes()]
+        )
+        answer.raw_output_contents.append(b"".join(strings))
+    return answer.SerializeToString()
 
 
 def batch_of(request: pb.ModelInferRequest) -> Batch:

@@ -5,6 +5,7 @@ import random
 import re
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 
 from azure_functions_runtime.bindings.datumdef import Datum
 
@@ -16,11 +17,16 @@ from devstack.host.logs import collected_lines, log
 _TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Invoker:
-    """Runs functions, each for at most ``timeout`` seconds (None: no limit)."""
+type Invoke = Callable[..., Awaitable[worker.Outcome]]
+"""Has the form of :func:`devstack.host.worker.invoke`."""
 
-    def __init__(self, timeout: float | None) -> None:
+
+class Invoker:
+    """Runs functions, each for at most ``timeout`` seconds (None: no limit), by ``invoke``."""
+
+    def __init__(self, timeout: float | None, invoke: Invoke = worker.invoke) -> None:
         self._timeout = timeout
+        self._invoke = invoke
 
     async def run(
         self,
@@ -41,7 +47,7 @@ class Invoker:
         started = time.perf_counter()
         with collected_lines() as lines:
             try:
-                outcome = await worker.invoke(
+                outcome = await self._invoke(
                     function,
                     invocation_id,
                     data,

@@ -57,4 +57,6 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # The worker library logs failed invocations and imports too, without the function's name.
     logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
+    # A worker process reports each of its steps.
+    logging.getLogger("functions_worker").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

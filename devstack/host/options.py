@@ -20,7 +20,8 @@ class Setup:
     """How the host runs. Folders and files are absolute.
 
     ``state`` is the folder of timers and keys. Without ``keys_file``, keys are not enforced. When the host stops,
-    running invocations may take ``grace`` seconds to end. ``inherited`` is what a supervisor passed to this worker.
+    running invocations may take ``grace`` seconds to end. With ``worker_process`` the app runs in a process of its own,
+    as in Azure. ``inherited`` is what a supervisor passed to this worker.
     """
 
     app: Path
@@ -34,6 +35,7 @@ class Setup:
     workers: int
     grace: float
     log_level: str
+    worker_process: bool
     inherited: Inheritance | None
 
     @property
@@ -67,6 +69,7 @@ def parse_arguments(given: Sequence[str]) -> argparse.Namespace:
     add("--port", type=arguments.port, help="default: LocalHttpPort of local.settings.json, or 7071; 0 takes any")
     add("--address", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     add("--workers", type=arguments.whole_number(1), default=1, help="worker processes (default: %(default)s)")
+    add("--worker-process", action="store_true", help="run the app in a process of its own over gRPC, as Azure does")
     add("--enable-auth", action="store_true", help="enforce keys, as Azure does")
     add("--keys-file", type=Path, help="where the keys are kept (default: host-keys.json in --state)")
     add("--cors", help="origins that browsers may call from, separated by commas, or *")
@@ -94,6 +97,8 @@ def read_setup(options: argparse.Namespace) -> Setup:
     app: Path = options.app.resolve()
     if not app.is_dir():
         raise HostError(f"there is no folder {app}: name the app's folder with --app")
+    if options.worker_process and options.workers != 1:
+        raise HostError("--worker-process starts one worker: leave out --workers")
     local, host = read_local_settings(app / "local.settings.json"), read_host_json(app / "host.json")
     state = options.state.absolute() if options.state else app / ".devstack"
     origins = local.cors if options.cors is None else split_origins(options.cors)
@@ -110,5 +115,6 @@ def read_setup(options: argparse.Namespace) -> Setup:
         workers=options.workers,
         grace=options.grace,
         log_level="WARNING" if options.quiet else host.log_level,
+        worker_process=options.worker_process,
         inherited=options.inherit,
     )

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -19,9 +19,10 @@ from devstack.host.background import Background
 from devstack.host.errors import HostError
 from devstack.host.eventgrid import EventGridWebhook
 from devstack.host.functions import HTTP_TRIGGER, TIMER_TRIGGER, WARMUP_TRIGGER, Function, by_trigger
-from devstack.host.invocations import Invoker
+from devstack.host.invocations import Invoke, Invoker
 from devstack.host.keys import load_keys
 from devstack.host.links import Link, ready_message, run_message
+from devstack.host.messages import RpcFunctionMetadata
 from devstack.host.options import BACKLOG, Setup
 from devstack.host.signals import Stop, end_hard
 from devstack.host.timers import StatusFile, Timer, is_monitored, utc_now
@@ -52,33 +53,50 @@ async def _serve(
     setup: Setup, listener: socket.socket, base: str, stop: Stop, on_ready: Callable[[list[str]], None]
 ) -> None:
     link = await Link.open(socket.socket(fileno=setup.inherited.link)) if setup.inherited else None
-    accepted = accept(await worker.load_app(setup.app), os.environ, setup.host.route_prefix)
-    background, invoker = Background(), Invoker(setup.host.timeout)
-    run_here = _runner(background, invoker)
-    application = _make_application(setup, accepted, invoker, _run_now(setup, link, run_here))
-    timers = _make_timers(setup, accepted, background, invoker)
-    tasks: list[asyncio.Task[None]] = []
-    await _warm_up(accepted, invoker)
+    async with _worker(setup) as (found, invoke):
+        accepted = accept(found, os.environ, setup.host.route_prefix)
+        background, invoker = Background(), Invoker(setup.host.timeout, invoke)
+        run_here = _runner(background, invoker)
+        application = _make_application(setup, accepted, invoker, _run_now(setup, link, run_here))
+        timers = _make_timers(setup, accepted, background, invoker)
+        tasks: list[asyncio.Task[None]] = []
+        await _warm_up(accepted, invoker)
 
-    def on_started() -> None:
-        lines = list(_listing(accepted.functions, base, setup.host.route_prefix))
-        tasks.extend(background.start(timer.run()) for timer in timers)
-        if link is None:
-            on_ready(lines)
-            return
-        # uvicorn uses its backlog also as the number of connections to accept at once.
-        listener.listen(BACKLOG)
-        background.start(_run_messages(link, accepted, run_here))
-        link.send(ready_message(lines))
+        def on_started() -> None:
+            lines = list(_listing(accepted.functions, base, setup.host.route_prefix))
+            tasks.extend(background.start(timer.run()) for timer in timers)
+            if link is None:
+                on_ready(lines)
+                return
+            # uvicorn uses its backlog also as the number of connections to accept at once.
+            listener.listen(BACKLOG)
+            background.start(_run_messages(link, accepted, run_here))
+            link.send(ready_message(lines))
 
-    server = _Server(_configure(application, setup), on_started)
-    stop.call(lambda: setattr(server, "should_exit", True))
-    await server.serve(sockets=[listener])
-    for task in tasks:
-        task.cancel()
-    if link is not None:
-        link.close()
-    await background.close(setup.grace)
+        server = _Server(_configure(application, setup), on_started)
+        stop.call(lambda: setattr(server, "should_exit", True))
+        await server.serve(sockets=[listener])
+        for task in tasks:
+            task.cancel()
+        if link is not None:
+            link.close()
+        await background.close(setup.grace)
+
+
+@contextlib.asynccontextmanager
+async def _worker(setup: Setup) -> AsyncIterator[tuple[Sequence[RpcFunctionMetadata], Invoke]]:
+    """What runs the app, in this process or in one of its own: the functions that it found, and how to invoke them."""
+    if not setup.worker_process:
+        yield await worker.load_app(setup.app), worker.invoke
+        return
+    from devstack.host.remote import RemoteWorker  # noqa: PLC0415 - grpc and protobuf, which this process needs for nothing else
+
+    remote = RemoteWorker(setup.app)
+    found = await remote.start()
+    try:
+        yield found, remote.invoke
+    finally:
+        await remote.close()
 
 
 class _Server(uvicorn.Server):

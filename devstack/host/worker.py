@@ -1,4 +1,4 @@
-"""The app, run by Microsoft's own worker library in this process and event loop.
+"""The app, run by Microsoft's own worker library in this process and event loop; another way: devstack.host.remote.
 
 The library keeps the app in module globals, so a process runs one app, once.
 """
@@ -6,10 +6,11 @@ The library keeps the app in module globals, so a process runs one app, once.
 import asyncio
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import azure_functions_runtime as library
 from azure_functions_runtime.bindings.datumdef import Datum
@@ -23,6 +24,15 @@ from devstack.host.functions import Function
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 # The library appends its own advice and the whole of sys.path to an import error's message.
 _LIBRARY_ADVICE = re.compile(r"\.? ?Cannot find module\. Please check the requirements\.txt.*", re.DOTALL)
+
+
+class RaisedException(Protocol):
+    """An exception as text, of either form of the protocol's messages."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def stack_trace(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +60,11 @@ async def load_app(app: Path) -> list[messages.RpcFunctionMetadata]:
     )
     response = await library.worker_init_request(request)
     if response.result.status != messages.StatusResult.Success:
-        raise HostError(_explain(app, response.result.exception))
-    if "HttpUri" in response.capabilities:
-        raise HostError(
-            "the app uses HTTP streaming (azurefunctions-extensions-http-fastapi), which this host does not support:"
-            " use func.HttpRequest, or run the app with `func start`"
-        )
+        raise HostError(explain_failure(app, response.result.exception))
+    check_capabilities(response.capabilities)
     listed = await library.functions_metadata_request(request)
     if not listed.function_metadata_results:
-        raise HostError(_describe_absence(app))
+        raise HostError(describe_absence(app))
     return list(listed.function_metadata_results)
 
 
@@ -99,7 +105,20 @@ def stop() -> None:
     library.stop_threadpool_executor()
 
 
-def _explain(app: Path, exception: messages.RpcException) -> str:
+def check_capabilities(capabilities: Container[str]) -> None:
+    """Refuse an app that asks for what this host does not have.
+
+    Raises:
+        HostError: it does.
+    """
+    if "HttpUri" in capabilities:
+        raise HostError(
+            "the app uses HTTP streaming (azurefunctions-extensions-http-fastapi), which this host does not support:"
+            " use func.HttpRequest, or run the app with `func start`"
+        )
+
+
+def explain_failure(app: Path, exception: RaisedException) -> str:
     """One line about where and why the import failed."""
     cause = " ".join(_LIBRARY_ADVICE.sub("", exception.message).split())
     frames = [match for match in _FRAME.finditer(exception.stack_trace) if _belongs_to(match["file"], app)]
@@ -113,7 +132,8 @@ def _belongs_to(file: str, app: Path) -> bool:
     return path.is_absolute() and path.resolve().is_relative_to(app) and "site-packages" not in path.parts
 
 
-def _describe_absence(app: Path) -> str:
+def describe_absence(app: Path) -> str:
+    """Why the app has no function."""
     if not (app / "function_app.py").exists():
         return f"no function_app.py in {app}: start the host in the app's folder, or name it with --app"
     return "the app has no function: register one on the FunctionApp in function_app.py"

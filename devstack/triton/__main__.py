@@ -16,7 +16,7 @@ from devstack.arguments import port
 from devstack.errors import CommandError
 from devstack.model import ensure_built
 from devstack.sockets import bind
-from devstack.triton import ensure_environment, write_repository
+from devstack.triton import MODELS, ensure_environment, write_repository
 from protos.open_inference_pb2 import ServerReadyRequest, ServerReadyResponse
 
 _HOST = "127.0.0.1"
@@ -41,8 +41,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--port", type=port, default=0, help="port of gRPC; 0 takes a free one (%(default)s)")
+    add("--http-port", type=port, help="port of HTTP, without TLS (default: none)")
     add("--certificate", type=Path, metavar="FILE", help="certificate chain, PEM: gRPC uses TLS")
     add("--key", type=Path, metavar="FILE", help="private key of the certificate, PEM")
+    add("--models", nargs="+", choices=MODELS, default=[*MODELS], help="which to load (default: all)")
+    add("--share-port", action="store_true", help="let another server listen on the same port")
     add("--clients", type=Path, metavar="FILE", help="authority of the clients' certificates, PEM: mutual TLS")
     return parser.parse_args(arguments)
 
@@ -52,7 +55,7 @@ async def _serve(options: argparse.Namespace, repository: Path) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     environment = ensure_environment()
-    write_repository(repository, environment.packages, ensure_built(), _LABELS)
+    write_repository(repository, environment.packages, ensure_built(), _LABELS, options.models)
     chosen = options.port or _free_port()
     command = environment.command(repository, *_options(options, chosen))
     process = await asyncio.create_subprocess_exec(
@@ -75,10 +78,16 @@ async def _serve(options: argparse.Namespace, repository: Path) -> int:
 
 
 def _options(options: argparse.Namespace, number: int) -> list[str]:
-    found = ["--allow-http", "false", "--allow-metrics", "false", "--grpc-address", _HOST, "--grpc-port", str(number)]
+    found = ["--allow-metrics", "false", "--grpc-address", _HOST, "--grpc-port", str(number)]
+    if options.http_port:
+        found += ["--http-address", _HOST, "--http-port", str(options.http_port)]
+    else:
+        found += ["--allow-http", "false"]
     if options.certificate:
         found += ["--grpc-use-ssl", "true", "--grpc-server-cert", str(options.certificate)]
         found += ["--grpc-server-key", str(options.key)]
+    if options.share_port:
+        found += ["--reuse-grpc-port", "true"]
     if options.clients:
         found += ["--grpc-use-ssl-mutual", "true", "--grpc-root-cert", str(options.clients)]
     return found

@@ -38,11 +38,14 @@ parameters {{ key: "onnx", value: {{ string_value: "{onnx}" }} }}
 """
 
 
-def write_repository(folder: Path, packages: Path, onnx: Path, labels: Path) -> None:
-    """Write the repository of ``MODELS``, which run an ONNX file with the packages in a folder."""
+def write_repository(
+    folder: Path, packages: Path, onnx: Path, labels: Path, names: Sequence[str] = tuple(MODELS)
+) -> None:
+    """Write the repository of some ``MODELS``, which run an ONNX file with the packages in a folder."""
     # Triton's processes have a path of their own, whatever PYTHONPATH says.
     code = f"import sys\n\nsys.path.insert(0, {str(packages)!r})\n{BACKEND.read_text(encoding='utf-8')}"
-    for name, model in MODELS.items():
+    for name in names:
+        model = MODELS[name]
         version = folder / name / "1"
         version.mkdir(parents=True, exist_ok=True)
         write_atomically(version / "model.py", code.encode())

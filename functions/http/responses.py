@@ -1,8 +1,8 @@
 """HTTP responses: JSON and other bodies, with the headers that every response has."""
 
-import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import azure.functions as func
 
@@ -11,8 +11,8 @@ _HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     # What scripts of a web app on another origin may read, where CORS allows that origin.
-    "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Inference-Header-Content-Length, "
-    "Scoring-Service",
+    "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Model-Version, Scoring-Service, "
+    "Inference-Header-Content-Length",
 }
 
 # In lower case, as the worker looks it up.
@@ -72,8 +72,15 @@ def _encoded(body: Mapping[str, object]) -> bytes:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
         # A lone surrogate, which JSON escapes can put into a file's name, has no UTF-8 form.
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
+        return orjson.dumps(_without_surrogates(body))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        return {_without_surrogates(name): _without_surrogates(one) for name, one in value.items()}
+    return [_without_surrogates(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

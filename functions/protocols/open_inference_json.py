@@ -13,13 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from functions.http import arrays
 from functions.protocols.endpoint import contiguous, parse_name, to_json
 from functions.protocols.json_documents import Numbers, parse_object
 from functions.protocols.json_tensors import dense, from_base64, packed, type_name
 from shared.errors import InvalidTensor, TooManyImages
-from shared.quoting import printable
+from shared.quoting import listed, printable
 from shared.settings import Datatype
-from shared.upstream.codecs import MAX_RANK, EncodedImages, FloatTensor, Output
+from shared.upstream.codecs import MAX_RANK, EncodedImages, FloatTensor, Output, Outputs
 
 # How base64 of JPEG, PNG, GIF, WebP and HEIF starts.
 _BASE64_IMAGES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAAHGZ0eX", "AAAAGGZ0eX", "AAAAIGZ0eX", "AAAAJGZ0eX")
@@ -34,12 +37,17 @@ _MAX_SIZE = 2**63
 
 
 class InferRequest(NamedTuple):
-    """A parsed body. ``classes`` is how many to return for each row, 0 for the whole output."""
+    """A parsed body. ``classes`` is how many to return for each row, 0 for the whole output.
+
+    Of a model with any number of outputs, ``wanted`` are the names of the requested ones, and whether each is wanted in
+    binary form; empty for all of them.
+    """
 
     tensor: EncodedImages | FloatTensor
     id: str | None
     binary: bool
     classes: int
+    wanted: Mapping[str, bool] | None = None
 
 
 class InferResponse(NamedTuple):
@@ -54,7 +62,7 @@ def parse_infer(
     body: bytes,
     header_length: str,
     input_name: str,
-    output_name: str,
+    output_name: str | None,
     max_rows: int,
     datatype: Datatype = Datatype.FP32,
 ) -> InferRequest:
@@ -64,7 +72,7 @@ def parse_infer(
         body: the JSON, and the tensor's bytes after it.
         header_length: the header Inference-Header-Content-Length; empty where there is none.
         input_name: the only input there is.
-        output_name: the only output there is.
+        output_name: the only output there is; None of a model with any number of them.
         max_rows: the most images that a request may have.
         datatype: the model's own; numbers of it are accepted beside those of FP32.
 
@@ -82,7 +90,11 @@ def parse_infer(
             ) from None
         raise
     given = document.get("id")
-    binary, classes = _requested_output(document, output_name)
+    wanted: Mapping[str, bool] | None = None
+    if output_name is None:
+        binary, wanted, classes = *_requested_outputs(document), 0
+    else:
+        binary, classes = _requested_output(document, output_name)
     return InferRequest(
         tensor=_tensor(
             _only_input(document, input_name), data, input_name, _content_type(document), max_rows, datatype
@@ -90,6 +102,7 @@ def parse_infer(
         id=None if given is None else parse_name(given, "'id'"),
         binary=binary,
         classes=classes,
+        wanted=wanted,
     )
 
 
@@ -102,11 +115,7 @@ def inferred(
     output: Output, classes: Sequence[Sequence[str]] | None, request: InferRequest, *, model: str, output_name: str
 ) -> InferResponse:
     """The response to an infer request: the output itself, or the classes of each row."""
-    head: dict[str, object] = {"model_name": model}
-    if output.version is not None:
-        head["model_version"] = str(output.version)
-    if request.id is not None:
-        head["id"] = request.id
+    head = _head(output.version, request, model)
     if classes is None:
         entry = {"name": output_name, "datatype": "FP32", "shape": list(output.values.shape)}
     else:
@@ -118,6 +127,43 @@ def inferred(
     text = to_json({**head, "outputs": [{**entry, "parameters": {"binary_data_size": len(content)}}]})
     headers = {"Inference-Header-Content-Length": str(len(text))}
     return InferResponse(text + content, "application/octet-stream", headers)
+
+
+def inferred_all(outputs: Outputs, request: InferRequest, *, model: str) -> InferResponse:
+    """The response to an infer request: all outputs, or the wanted ones, in their order.
+
+    Raises:
+        InvalidTensor: there is no such output.
+    """
+    found = {one.name: one for one in outputs.tensors}
+    wanted = request.wanted or dict.fromkeys(found, request.binary)
+    for name in wanted:
+        if name not in found:
+            raise InvalidTensor(f"'outputs' names {_shown(name)}; the model's outputs are: {listed(sorted(found))}.")
+    entries, contents = [], []
+    for name, binary in wanted.items():
+        one = found[name]
+        if not binary:
+            entries.append(arrays.described(one))
+            continue
+        numbers = isinstance(one.values, np.ndarray)
+        contents.append(np.asarray(one.values).tobytes() if numbers else _lengths_and(one.values))  # type: ignore[arg-type]
+        head = {"name": name, "datatype": one.datatype, "shape": list(one.shape)}
+        entries.append({**head, "parameters": {"binary_data_size": len(contents[-1])}})
+    text = to_json({**_head(outputs.version, request, model), "outputs": entries})
+    if not contents:
+        return InferResponse(text, "application/json", {})
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    return InferResponse(b"".join((text, *contents)), "application/octet-stream", headers)
+
+
+def _head(version: int | str | None, request: InferRequest, model: str) -> dict[str, object]:
+    head: dict[str, object] = {"model_name": model}
+    if version is not None:
+        head["model_version"] = str(version)
+    if request.id is not None:
+        head["id"] = request.id
+    return head
 
 
 def _split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
@@ -170,6 +216,26 @@ def _requested_output(document: Mapping[str, Any], output_name: str) -> tuple[bo
     if classes is None:
         raise InvalidTensor("'classification' is not a whole number of classes.")
     return _flag(parameters, "binary_data", default=binary), classes
+
+
+def _requested_outputs(document: Mapping[str, Any]) -> tuple[bool, dict[str, bool]]:
+    """Whether outputs are requested in binary form, and the names of those that are, each with its own form."""
+    binary, wanted = _flag(_parameters(document), "binary_data_output", default=False), dict[str, bool]()
+    outputs = document.get("outputs")
+    for one in _checked_list([] if outputs is None else outputs):
+        name, parameters = parse_name(one.get("name"), "The name of an output"), _parameters(one)
+        if name in wanted:
+            raise InvalidTensor(f"'outputs' names {_shown(name)} more than once.")
+        if "classification" in parameters:
+            raise InvalidTensor("'classification' is for services that return classes; this one has OUTPUT=raw.")
+        wanted[name] = _flag(parameters, "binary_data", default=binary)
+    return binary, wanted
+
+
+def _checked_list(outputs: object) -> list[dict[str, Any]]:
+    if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
+        raise InvalidTensor("'outputs' is not a list of objects with a name each.")
+    return outputs
 
 
 def _content_type(owner: Mapping[str, Any]) -> object:
@@ -270,8 +336,11 @@ def _sliced(data: memoryview, input_name: str) -> Iterator[bytes]:
 
 
 def _elements(classes: Sequence[Sequence[str]]) -> bytes:
-    encoded = [text.encode() for row in classes for text in row]
-    return b"".join(part for one in encoded for part in (_LENGTH.pack(len(one)), one))
+    return _lengths_and([text.encode() for row in classes for text in row])
+
+
+def _lengths_and(elements: Sequence[bytes]) -> bytes:
+    return b"".join(part for one in elements for part in (_LENGTH.pack(len(one)), one))
 
 
 def _shape(one: Mapping[str, Any], input_name: str) -> tuple[int, ...]:

@@ -5,15 +5,19 @@ Rows (``instances``) and columns (``inputs``) are parsed as the server itself do
 datatype: numbers are ``DT_FLOAT``, strings and ``{"b64": ...}`` are ``DT_STRING``.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from functions.http import arrays
 from functions.protocols.endpoint import contiguous, parse_name, to_json
 from functions.protocols.json_documents import Numbers, parse_object
 from functions.protocols.json_tensors import dense, from_base64, packed, type_name
 from shared.errors import InvalidTensor, TooManyImages
 from shared.quoting import listed
-from shared.upstream.codecs import EncodedImages, FloatTensor, Output, Signatures, VersionStatus
+from shared.upstream.codecs import EncodedImages, FloatTensor, Output, Outputs, Signatures, Tensor, VersionStatus
 
 type Form = Literal["row", "column"]
 
@@ -47,6 +51,35 @@ def parse_predict(body: bytes, input_name: str, max_rows: int) -> PredictRequest
 def predictions(output: Output, form: Form) -> bytes:
     """The response to a predict request; a single output has no name in it."""
     return to_json({"predictions" if form == "row" else "outputs": contiguous(output)})
+
+
+def all_outputs(outputs: Outputs, form: Form) -> bytes:
+    """As :func:`predictions`, of several outputs: each row, or the whole, is an object that names them.
+
+    Raises:
+        InvalidTensor: rows are requested, and the outputs have none in common.
+    """
+    if form == "column":
+        columns = {one.name: arrays.described(one, flat=False)["data"] for one in outputs.tensors}
+        return to_json({"outputs": columns if len(columns) > 1 else next(iter(columns.values()))})
+    counts = {one.shape[:1] for one in outputs.tensors}
+    if len(counts) > 1 or () in counts:
+        raise InvalidTensor("The outputs have no rows in common: send 'inputs' in place of 'instances'.")
+    ((count,),) = counts
+    rows = [
+        {one.name: arrays.described(one, flat=False)["data"] for one in _row(outputs, index)} for index in range(count)
+    ]
+    return to_json({"predictions": rows if len(outputs.tensors) > 1 else [next(iter(row.values())) for row in rows]})
+
+
+def _row(outputs: Outputs, index: int) -> list[Tensor]:
+    """One row of each output, without the dimension of the rows."""
+    found = []
+    for one in outputs.tensors:
+        size = math.prod(one.shape[1:])
+        values = one.values[index] if isinstance(one.values, np.ndarray) else one.values[index * size :][:size]
+        found.append(one._replace(shape=one.shape[1:], values=values))
+    return found
 
 
 def status(versions: Sequence[VersionStatus]) -> bytes:

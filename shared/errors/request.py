@@ -169,6 +169,14 @@ class MetricsKeyRefused(GatewayError):
     remedy = "Send `Authorization: Bearer` and the value of the setting METRICS_KEY."
 
 
+class NoGoldenPhotographs(GatewayError):
+    slug = "no-golden-photographs"
+    status = 404
+    title = "The service has no golden photographs"
+    meaning = "The settings name no folder of golden photographs for the service."
+    remedy = "Deploy a folder with photographs and expected.json, and name it in the service's setting GOLDEN."
+
+
 class UnknownVersion(GatewayError):
     slug = "unknown-version"
     status = 404

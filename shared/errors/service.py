@@ -142,7 +142,7 @@ class ServiceAnswerInvalid(GatewayError):
     status = 502
     title = "The inference service's response cannot be used"
     meaning = "The service's response contains no usable scores."
-    remedy = "Compare the service's OUTPUT_NAME, OUTPUT_FORM and LABELS with what it serves."
+    remedy = "Compare the service's OUTPUT, OUTPUT_NAME, ACTIVATION and LABELS with what it serves."
 
 
 class ServiceAnswerNotFinite(ServiceAnswerInvalid):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from shared.backoff import backoff
 from shared.control_plane.client import DeploymentClient
 from shared.control_plane.types import Account
 from shared.credentials.key_vault import KeyVault, credential
@@ -24,7 +25,7 @@ from shared.rotation.status import phase
 from shared.rotation.webhook import Webhook
 from shared.scoring.probe import probe
 from shared.settings import RotationSettings, Settings, VaultSettings
-from shared.telemetry import fault_path, log, metrics
+from shared.telemetry import fault_path, in_thread, log, metrics
 from shared.threads import DaemonExecutor
 from shared.upstream.codecs import Codec
 
@@ -32,6 +33,9 @@ from shared.upstream.codecs import Codec
 _CONCURRENT = 32
 # Seconds of a run after which no further service is started; the order is random each time.
 BUDGET = 15.0
+# Seconds for which the timer leaves a service alone whose run was blocked; doubled each time up to the maximum. At a
+# run a minute, the first five come as usual.
+BLOCKED_FIRST, BLOCKED_LAST = 5.0, 300.0
 # Seconds over which the starts of a run are spread, for each service and at most.
 _SPREAD, _MOST_SPREAD = 0.01, 2.0
 
@@ -57,13 +61,31 @@ class Progress:
     expires: float | None
 
 
+@dataclass(frozen=True)
+class Block:
+    """What blocks a service's rotation: the problem type, for how many runs in a row, and until when the timer waits.
+
+    The time is on the monotonic clock.
+    """
+
+    problem: str
+    runs: int
+    until: float
+
+
+def blocked(before: Block | None, problem: str, now: float) -> Block:
+    """The block after one more run that was blocked, by the same problem or another one."""
+    runs = 1 if before is None else before.runs + 1
+    return Block(problem, runs, now + backoff(runs, BLOCKED_FIRST, BLOCKED_LAST))
+
+
 class Rotations:
     """The rotations of all services that the settings rotate; made once a worker.
 
     ``progress`` is of the services that were observed.
     """
 
-    # _blocked  the problem type that blocks a service's rotation, by service: announced once, not at every run
+    # _blocked  what blocks a service's rotation, by service: announced once, not at every run
 
     def __init__(
         self,
@@ -90,13 +112,13 @@ class Rotations:
             for name, service in self._services.items()
         }
         self._probes = {
-            name: GrpcProbe(service, probe(codecs[name]), codecs[name].scores)
+            name: GrpcProbe(service, probe(codecs[name]), codecs[name].check)
             for name, service in self._services.items()
         }
         self._threads = DaemonExecutor(_CONCURRENT, "rotation")
         self._webhook = Webhook(rotation.webhook_url) if rotation.webhook_url else None
         self._holds = {name: Hold(Reason.ENDPOINT_UNREACHABLE) for name in self._services}
-        self._blocked: dict[str, str] = {}
+        self._blocked: dict[str, Block] = {}
         self.progress: dict[str, Progress] = {}
         self._lock = threading.Lock()
 
@@ -116,18 +138,18 @@ class Rotations:
             UnknownService, NotRotated: there is none of that name, or it is not rotated.
         """
         chosen = self.chosen(name)
-        loop = asyncio.get_running_loop()
-        found = await asyncio.gather(*(loop.run_in_executor(self._threads, self._observe, one) for one in chosen))
+        found = await asyncio.gather(*(in_thread(self._threads, self._observe, one) for one in chosen))
         return dict(zip(chosen, found, strict=True))
 
     async def run(
         self, names: Collection[str] | None = None, *, rotate_keys: bool = False, retry: bool = False
     ) -> Mapping[str, Outcome]:
-        """Take the next steps of services; of all where none are named.
+        """Take the next steps of the named services.
 
-        One that fails does not stop the others. Those for which the run has no time are left out.
+        Where none are named, of all but those whose last runs were blocked: they are tried again after a pause. One
+        that fails does not stop the others. Those for which the run has no time are left out.
         """
-        chosen = list(self._services if names is None else names)
+        chosen = self._not_paused() if names is None else list(names)
         random.shuffle(chosen)
         ends = time.monotonic() + BUDGET
         spread = min(_SPREAD * (len(chosen) - 1), _MOST_SPREAD)
@@ -135,8 +157,7 @@ class Rotations:
         async def one(name: str) -> Outcome | None:
             # Spread out, so that neither Key Vault nor the control plane gets the requests of all at once.
             await asyncio.sleep(random.uniform(0, spread))  # noqa: S311 - no secret
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._run, name, ends, rotate_keys, retry)
+            return await in_thread(self._threads, self._run, name, ends, rotate_keys, retry)
 
         found = await asyncio.gather(*map(one, chosen))
         return {name: outcome for name, outcome in zip(chosen, found, strict=True) if outcome is not None}
@@ -160,6 +181,12 @@ class Rotations:
         if name not in self._services:
             raise NotRotated(f"The service {name!r} has no CONTROL_PLANE_NAME.", services=sorted(self._services))
         return [name]
+
+    def _not_paused(self) -> list[str]:
+        now = time.monotonic()
+        with self._lock:
+            paused = {name for name, block in self._blocked.items() if now < block.until}
+        return [name for name in self._services if name not in paused]
 
     def _observe(self, name: str) -> Outcome:
         return self._outcome(name, [], lambda rotation: rotation.observe())
@@ -213,13 +240,13 @@ class Rotations:
         with self._lock:
             known = self._blocked.pop(name, None)
             if problem is not None:
-                self._blocked[name] = problem.slug
-        if problem is not None and problem.slug != known:
+                self._blocked[name] = blocked(known, problem.slug, time.monotonic())
+        if problem is not None and (known is None or problem.slug != known.problem):
             detail, data = f"{problem.title}: {problem.detail}", {"problem": problem.slug}
             self._announce(Event(events.BLOCKED, name, time.time(), detail, data), happened)
         elif problem is None and known is not None:
-            detail = f"The rotation is no longer blocked by {known}."
-            self._announce(Event(events.UNBLOCKED, name, time.time(), detail, {"problem": known}), happened)
+            detail = f"The rotation is no longer blocked by {known.problem}."
+            self._announce(Event(events.UNBLOCKED, name, time.time(), detail, {"problem": known.problem}), happened)
 
 
 def _progress(observed: Observation) -> Progress:

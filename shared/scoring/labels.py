@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from shared.errors import Misconfigured
 from shared.scoring.types import Label, Ranking
-from shared.settings import APP_ROOT
+from shared.settings import APP_ROOT, Activation
 
 _WITH_BACKGROUND = "imagenet-background"
 _BUILT_IN = Path(__file__).parent / "label_lists"
@@ -35,6 +35,16 @@ def load(source: str) -> tuple[str, ...]:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"LABELS is {source!r}, which is neither a built-in list nor a text file.") from error
+
+
+def activated(values: npt.NDArray[np.float32], function: Activation) -> npt.NDArray[np.float32]:
+    """The scores of a model's values, along the last axis; the same shape and dtype."""
+    if function is Activation.SOFTMAX:
+        return softmax(values)
+    if function is Activation.SIGMOID:
+        # Half of the hyperbolic tangent, which does not overflow.
+        return np.float32(0.5) * np.tanh(np.float32(0.5) * values) + np.float32(0.5)
+    return values
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

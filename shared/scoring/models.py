@@ -5,8 +5,8 @@ decoded here. Numbers are passed through unchanged.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +35,13 @@ from shared.upstream.codecs import (
     FloatTensor,
     ModelInterface,
     Output,
+    Outputs,
     RequestTemplate,
     Selector,
     Signatures,
+    TensorMetadata,
     VersionStatus,
+    tensors,
 )
 from shared.upstream.service import Upstream
 
@@ -46,8 +49,15 @@ from shared.upstream.service import Upstream
 _BAD_CONTENT = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"})
 
 
+class _Calls[T: (Output, Outputs)](NamedTuple):
+    """How the images of a tensor are scored, and how a response to numbers is read."""
+
+    score: Callable[[Sequence[Upload], Selector, RequestContext], Awaitable[list[T]]]
+    read: Callable[[Codec, bytes, int], T]
+
+
 class Model:
-    """Calls one service as a model with one input and one output."""
+    """Calls one service as a model with one input; :meth:`predict` is about one output, :meth:`outputs` about all."""
 
     def __init__(self, upstream: Upstream, scorer: Scorer, limits: Limits) -> None:
         self._upstream = upstream
@@ -55,7 +65,6 @@ class Model:
         self._codec = upstream.codec
         self._scorer = scorer
         self._limits = limits
-        self._names = labels.load(self._service.labels)
 
     async def interface(self, context: RequestContext) -> ModelInterface:
         """What the model takes and returns.
@@ -77,11 +86,35 @@ class Model:
             DeadlineExceeded: the request's deadline passed.
             GatewayError: any other cause; of several images the first one's, with the member ``index``.
         """
+
+        def read(codec: Codec, response: bytes, rows: int) -> Output:
+            return codec.output(response, rows)
+
+        results = await self._results(tensor, selector, context, _Calls(self._scorer.outputs, read))
+        return _joined([result for result, _ in results])
+
+    async def outputs(
+        self, tensor: EncodedImages | FloatTensor, selector: Selector, context: RequestContext
+    ) -> Outputs:
+        """As :meth:`predict`: all of the service's outputs, of any datatype and shape."""
+
+        def read(codec: Codec, response: bytes, _: int) -> Outputs:
+            return codec.outputs(response)
+
+        results = await self._results(tensor, selector, context, _Calls(self._scorer.raw, read))
+        if len(results) == 1:
+            return results[0][0]
+        return tensors.joined([row for result, rows in results for row in tensors.rows(result, rows)])
+
+    async def _results[T: (Output, Outputs)](
+        self, tensor: EncodedImages | FloatTensor, selector: Selector, context: RequestContext, calls: "_Calls[T]"
+    ) -> list[tuple[T, int]]:
+        """The results of as many calls as it takes, and how many images each is for."""
         codec = await self._model_codec(context)
         try:
             if isinstance(tensor, EncodedImages):
-                return await self._images(tensor, selector, context)
-            return await self._floats(tensor, codec, selector, context)
+                return await self._images(tensor, selector, context, calls)
+            return await self._floats(tensor, codec, selector, context, calls)
         except ServiceRejected as error:
             _attribute(error, selector, numbers=isinstance(tensor, FloatTensor))
         except ServiceAnswerNotFinite as error:
@@ -121,7 +154,15 @@ class Model:
             _attribute(error, selector, question="the metadata of models")
         return self._codec.signatures(response)
 
-    def best(self, output: Output, count: int) -> list[list[str]]:
+    async def reported_outputs(self, context: RequestContext) -> Sequence[TensorMetadata]:
+        """The outputs of the model that the settings choose, as the service reports them; errors as above."""
+        try:
+            response = await self._upstream.client.call(*self._codec.describe()[0], context)
+        except ServiceRejected as error:
+            _attribute(error, Selector(), question="the metadata of models")
+        return self._codec.described([response]).outputs
+
+    async def best(self, output: Output, count: int, context: RequestContext) -> list[list[str]]:
         """The ``count`` highest values of each row, highest first, each as ``value:index:label``.
 
         That is the form of the Open Inference Protocol's classification; a class without a name has no label.
@@ -130,11 +171,12 @@ class Model:
         rows: npt.NDArray[np.float32] = output.values.reshape(len(output.values), -1)
         if rows.shape[1] > MAX_CLASSES:
             raise ServiceAnswerInvalid(f"The output has {rows.shape[1]} classes; {MAX_CLASSES} are accepted.")
-        named = len(self._names)
+        names = await self._scorer.names(await self._model_codec(context), context)
+        named = len(names)
         return [
             [
                 f"{one.score:f}:{one.id}:{one.label}" if one.id < named else f"{one.score:f}:{one.id}"
-                for one in labels.rank(row, self._names, ranking)
+                for one in labels.rank(row, names, ranking)
             ]
             for row in rows
         ]
@@ -145,19 +187,24 @@ class Model:
         except TimeoutError:
             raise context.deadline_exceeded() from None
 
-    async def _images(self, tensor: EncodedImages, selector: Selector, context: RequestContext) -> Output:
+    async def _images[T: (Output, Outputs)](
+        self, tensor: EncodedImages, selector: Selector, context: RequestContext, calls: "_Calls[T]"
+    ) -> list[tuple[T, int]]:
         name = (await self.interface(context)).input_name
         self._check_rows(len(tensor.files), name)
         uploads = [Upload(f"{name}[{index}]", data) for index, data in enumerate(tensor.files)]
-        return _joined(await self._scorer.outputs(uploads, selector, context))
+        return [(result, 1) for result in await calls.score(uploads, selector, context)]
 
-    async def _floats(self, tensor: FloatTensor, codec: Codec, selector: Selector, context: RequestContext) -> Output:
+    async def _floats[T: (Output, Outputs)](
+        self, tensor: FloatTensor, codec: Codec, selector: Selector, context: RequestContext, calls: "_Calls[T]"
+    ) -> list[tuple[T, int]]:
         """As few messages as the service accepts, one after the other: it scores one image at a time anyway."""
         requests, model = codec.requests(selector), codec.model
         assert model is not None  # noqa: S101 - for the type checker
         self._check_shape(tensor.shape, model)
         datatype = Datatype.FP32 if model.takes_files else model.datatype
-        rows, shape = tensor.shape[0], tensor.shape[1:]
+        rows = tensor.shape[0]
+        shape: tuple[int, ...] = tensor.shape[1:]
         content = memoryview(tensor.content)
         if tensor.datatype is not datatype:
             content = _as_datatype(content, datatype, model.input_name)
@@ -165,14 +212,16 @@ class Model:
         together = self._rows_in_a_message(requests, datatype, shape, size)
         if self._upstream.discovery is not None:
             together = min(together, model.max_batch)
-        outputs = []
+        results: list[tuple[T, int]] = []
         with self._upstream.admission.permit(rows, context):
             for start in range(0, rows, together):
                 count = min(together, rows - start)
-                sent = (count, *shape) if model.batched else shape
+                sent: tuple[int, ...] = (count, *shape) if model.batched else shape
                 request = requests.numbers(datatype, sent, content[start * size : (start + count) * size])
-                outputs.append(codec.output(await self._upstream.infer(request, context, count), count))
-        return _joined(outputs)
+                results.append((calls.read(codec, await self._upstream.infer(request, context, count), count), count))
+        if selector == Selector():
+            self._upstream.answered(results[-1][0].version)
+        return results
 
     def _rows_in_a_message(
         self, requests: RequestTemplate, datatype: Datatype, shape: tuple[int, ...], size: int

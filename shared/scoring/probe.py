@@ -4,17 +4,20 @@ import io
 
 from PIL import Image
 
-from shared.upstream.codecs import Codec, Rpc, Selector
+from shared.upstream.codecs import Codec, RequestTemplate, Rpc, Selector
 
 _GREY = (127, 127, 127)
 
 
-def probe(codec: Codec) -> Rpc:
-    """An inference request of a codec whose model is known; ``codec.scores`` checks its response."""
-    requests, model = codec.requests(Selector()), codec.model
+def probe(codec: Codec, requests: RequestTemplate | None = None) -> Rpc:
+    """An inference request of a codec whose model is known; ``codec.check`` checks its response.
+
+    ``requests`` are the codec's, where they are not the usual ones.
+    """
+    model = codec.model
     if model is None:
         raise RuntimeError("the service's metadata must be read first")
-    size = model.preprocessing.size
+    requests, size = requests or codec.requests(Selector()), model.preprocessing.size
     if not model.takes_files:
         request = requests.numbers(model.datatype, model.shape(1), bytes(model.picture_bytes))
     else:

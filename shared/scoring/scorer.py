@@ -12,6 +12,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from shared.errors import (
     DeadlineExceeded,
     GatewayError,
@@ -22,11 +25,13 @@ from shared.errors import (
 )
 from shared.scoring import images, labels
 from shared.scoring.decoding.decoder import Decoder
-from shared.scoring.decoding.work import Content, ToFile, ToTensor
+from shared.scoring.decoding.work import Content, ToFile, ToTensor, with_placement, without_placement
+from shared.scoring.images.geometry import Placement, unchanged
+from shared.scoring.own_names import OwnNames
 from shared.scoring.types import Prediction, Ranking, Upload
-from shared.settings import Limits, Metadata, OutputForm
+from shared.settings import SERVICE_LABELS, Limits, Metadata, OutputKind, prefix
 from shared.telemetry import DECODE, RequestContext, metrics
-from shared.upstream.codecs import Codec, ModelInterface, Output, RequestTemplate, Selector
+from shared.upstream.codecs import Codec, ModelInterface, Output, Outputs, RequestTemplate, Selector, tensors
 from shared.upstream.codecs.outputs import classified
 from shared.upstream.service import Upstream
 
@@ -40,14 +45,15 @@ _ELEMENT_BYTES = 16
 class _Job[T]:
     """What is done for each image of a request: how its request is made, and what becomes of the response.
 
-    ``requests`` are of ``codec``, for what ``selector`` chooses; ``row`` is :attr:`read` for one row of an output.
+    ``requests`` are of ``codec``, for what ``selector`` chooses. ``read`` gives the results of a response for some
+    images; where there is ``placed``, it adds to a result where the image is in the model's input.
     """
 
     codec: Codec
     selector: Selector
     requests: RequestTemplate
-    read: Callable[[Codec, Upload, bytes], T]
-    row: Callable[[Upload, Output], T]
+    read: Callable[[Codec, Sequence[Upload], bytes], list[T]]
+    placed: Callable[[T, Placement], T] | None = None
 
     @property
     def model(self) -> ModelInterface:
@@ -64,7 +70,9 @@ class Scorer:
         self._limits = limits
         self._decoder = decoder
         self._executor = executor
-        self._names = labels.load(self._service.labels)
+        own = self._service.labels == SERVICE_LABELS
+        self._own_names = OwnNames(upstream) if own else None
+        self._names = () if own or self._service.output is OutputKind.RAW else labels.load(self._service.labels)
         self._default: tuple[Codec, RequestTemplate] | None = None
 
     async def score(self, uploads: Sequence[Upload], ranking: Ranking, context: RequestContext) -> list[Prediction]:
@@ -104,21 +112,41 @@ class Scorer:
                     raise result
         return results
 
-    async def outputs(self, uploads: Sequence[Upload], selector: Selector, context: RequestContext) -> list[Output]:
+    async def outputs(
+        self, uploads: Sequence[Upload], selector: Selector, context: RequestContext, codec: Codec | None = None
+    ) -> list[Output]:
         """The service's own output for each image, ``[1, ...]``, neither ranked nor named; otherwise as :meth:`score`.
 
-        ``selector`` chooses the version and signature of the model.
+        ``selector`` chooses the version and signature of the model; ``codec`` is that of the model, unless another is
+        given, which prepares images in another way.
         """
 
-        def output(codec: Codec, _: Upload, response: bytes) -> Output:
-            return codec.output(response, 1)
+        def read(codec: Codec, some: Sequence[Upload], response: bytes) -> list[Output]:
+            output = codec.output(response, len(some))
+            self._note(selector, output.version)
+            return _rows(output)
 
-        def row(_: Upload, output: Output) -> Output:
-            return output
+        return await self._each(uploads, await self._job(selector, read, context, codec), context)
 
-        codec = await self._codec(context)
-        job = _Job(codec, selector, self._requests(codec, selector), output, row)
-        return await self._each(uploads, job, context)
+    async def raw(
+        self, uploads: Sequence[Upload], selector: Selector, context: RequestContext, codec: Codec | None = None
+    ) -> list[Outputs]:
+        """As :meth:`outputs`: all outputs, of any datatype and shape."""
+
+        def read(codec: Codec, some: Sequence[Upload], response: bytes) -> list[Outputs]:
+            outputs = codec.outputs(response)
+            self._note(selector, outputs.version)
+            return tensors.rows(outputs, len(some))
+
+        return await self._each(uploads, await self._job(selector, read, context, codec), context)
+
+    def _note(self, selector: Selector, version: int | str | None) -> None:
+        if selector == _DEFAULT:
+            self._upstream.answered(version)
+
+    async def names(self, codec: Codec, context: RequestContext) -> tuple[str, ...]:
+        """The names of the classes of a codec's model."""
+        return self._names if self._own_names is None else await self._own_names.of(codec, context)
 
     async def _codec(self, context: RequestContext) -> Codec:
         try:
@@ -135,14 +163,65 @@ class Scorer:
         return self._default[1]
 
     async def _predictions(self, ranking: Ranking, context: RequestContext) -> _Job[Prediction]:
-        def prediction(codec: Codec, upload: Upload, response: bytes) -> Prediction:
-            return self._prediction(upload.name, codec.classified(response), ranking)
+        make = {OutputKind.CLASSES: self._ranked, OutputKind.SCORES: self._scores, OutputKind.RAW: self._raw}
+        return await make[self._service.output](ranking, context)
 
-        def row(upload: Upload, output: Output) -> Prediction:
-            return self._prediction(upload.name, classified(output), ranking)
+    async def _ranked(self, ranking: Ranking, context: RequestContext) -> _Job[Prediction]:
+        names = await self.names(await self._codec(context), context)
 
-        codec = await self._codec(context)
-        return _Job(codec, _DEFAULT, self._requests(codec, _DEFAULT), prediction, row)
+        def prediction(upload: Upload, output: Output) -> Prediction:
+            scores, version = self._activated(output)
+            if scores.size > len(names):
+                raise self._unnamed(scores.size, len(names))
+            ranked = labels.rank(scores, names, ranking)
+            everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
+            return Prediction(upload.name, ranked, everything, version)
+
+        return await self._job(_DEFAULT, self._classes(prediction), context)
+
+    async def _scores(self, _: Ranking, context: RequestContext) -> _Job[Prediction]:
+        def prediction(upload: Upload, output: Output) -> Prediction:
+            scores, version = self._activated(output)
+            return Prediction(upload.name, [], scores, version)
+
+        return await self._job(_DEFAULT, self._classes(prediction), context)
+
+    async def _raw(self, _: Ranking, context: RequestContext) -> _Job[Prediction]:
+        def read(codec: Codec, some: Sequence[Upload], response: bytes) -> list[Prediction]:
+            found = codec.outputs(response)
+            version = self._version(found.version)
+            return [
+                Prediction(upload.name, [], version=version, outputs=own.tensors)
+                for upload, own in zip(some, tensors.rows(found, len(some)), strict=True)
+            ]
+
+        def placed(result: Prediction, placement: Placement) -> Prediction:
+            return replace(result, placement=placement)
+
+        return replace(await self._job(_DEFAULT, read, context), placed=placed)
+
+    def _classes(
+        self, prediction: Callable[[Upload, Output], Prediction]
+    ) -> Callable[[Codec, Sequence[Upload], bytes], list[Prediction]]:
+        """Reads a response whose output has the scores of each image."""
+
+        def read(codec: Codec, some: Sequence[Upload], response: bytes) -> list[Prediction]:
+            if len(some) == 1:
+                return [prediction(some[0], codec.classified(response))]
+            rows = _rows(codec.output(response, len(some)))
+            return [prediction(one, classified(row, self._service)) for one, row in zip(some, rows, strict=True)]
+
+        return read
+
+    async def _job[T](
+        self,
+        selector: Selector,
+        read: Callable[[Codec, Sequence[Upload], bytes], list[T]],
+        context: RequestContext,
+        codec: Codec | None = None,
+    ) -> _Job[T]:
+        codec = codec or await self._codec(context)
+        return _Job(codec, selector, self._requests(codec, selector), read)
 
     async def _each[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
         check_count(len(uploads), self._limits)
@@ -189,21 +268,20 @@ class Scorer:
         with context.timings.measure(DECODE):
             room = job.requests.room(self._service.max_message_bytes)
             if job.model.takes_files and (image := self._forwardable(data, room)):
-                return image
+                return image if job.placed is None else bytes(with_placement(unchanged(images.size_of(image)), image))
             work = self._to_file(job, room) if job.model.takes_files else self._to_tensor(job)
             return await self._decoder.run(work, data, bytes, self._executor, context)
 
     async def _batch[T](
         self, uploads: Sequence[Upload], contents: Sequence[bytes], job: _Job[T], context: RequestContext
     ) -> list[T]:
-        model = job.model
-        if model.takes_files:
-            request = job.requests.encoded(contents)
-        else:
-            request = job.requests.numbers(model.datatype, model.shape(len(uploads)), b"".join(contents))
-        output = job.codec.output(await self._upstream.infer(request, context, len(uploads)), len(uploads))
-        rows = (Output(output.values[index : index + 1], output.version) for index in range(len(uploads)))
-        return [job.row(upload, row) for upload, row in zip(uploads, rows, strict=True)]
+        if job.placed is None:
+            request = _request_of(job, contents)
+            return job.read(job.codec, uploads, await self._upstream.infer(request, context, len(uploads)))
+        placed = [without_placement(content) for content in contents]
+        request = _request_of(job, [content for _, content in placed])
+        results = job.read(job.codec, uploads, await self._upstream.infer(request, context, len(uploads)))
+        return [job.placed(result, placement) for result, (placement, _) in zip(results, placed, strict=True)]
 
     def _fault(self, upload: Upload) -> GatewayError | None:
         """Why an image cannot be scored, as far as that is known without looking into it."""
@@ -232,9 +310,11 @@ class Scorer:
             raise context.deadline_exceeded() from None
 
     async def _scored[T](self, upload: Upload, job: _Job[T], context: RequestContext) -> T:
+        if job.placed is not None:
+            return (await self._batch([upload], [await self._content(upload.data, job, context)], job, context))[0]
         with context.timings.measure(DECODE):
             request = await self._request(upload.data, job, context)
-        return job.read(job.codec, upload, await self._upstream.infer(request, context))
+        return job.read(job.codec, [upload], await self._upstream.infer(request, context))[0]
 
     async def _changed[T](self, job: _Job[T], context: RequestContext) -> _Job[T] | None:
         """The job for the model as it is now, where the service has another one since it was described."""
@@ -265,12 +345,13 @@ class Scorer:
 
     def _to_file(self, job: _Job[Any], room: int) -> ToFile:
         metrics.IMAGES.add((self._service.name, "decoded"))
-        return ToFile(job.model.preprocessing, self._limits.image_pixels, room)
+        return ToFile(job.model.preprocessing, self._limits.image_pixels, room, placed=job.placed is not None)
 
     def _to_tensor(self, job: _Job[Any]) -> ToTensor:
         model = job.model
         metrics.IMAGES.add((self._service.name, "decoded"))
-        return ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout)
+        placed = job.placed is not None
+        return ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout, placed)
 
     async def _check_image(self, data: bytes, job: _Job[Any], context: RequestContext) -> None:
         """Decode a forwarded image that the service rejected: it may be broken.
@@ -282,16 +363,34 @@ class Scorer:
             work = ToTensor(job.model.preprocessing, self._limits.image_pixels)
             await self._decoder.run(work, data, bytes, self._executor, context)
 
-    def _prediction(self, file: str, output: Output, ranking: Ranking) -> Prediction:
-        scores = output.values
-        version = None if output.version is None else str(output.version)
-        if self._upstream.discovery is not None:
-            self._upstream.discovery.answered(output.version)
-        if self._service.output_form is OutputForm.LOGITS:
-            scores = labels.softmax(scores)
-        ranked = labels.rank(scores, self._names, ranking)
-        everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
-        return Prediction(file, ranked, everything, version)
+    def _activated(self, output: Output) -> tuple[npt.NDArray[np.float32], str | None]:
+        """The scores of one image, and the model's version."""
+        version = self._version(output.version)
+        return labels.activated(output.values, self._service.activation_function), version
+
+    def _unnamed(self, classes: int, names: int) -> ServiceAnswerInvalid:
+        own = prefix(self._service.name)
+        return ServiceAnswerInvalid(
+            f"The output has {classes} classes, and {own}LABELS has {names} names. Set it to the model's own; or, for "
+            f"what is no classifier, as an embedding, set {own}OUTPUT to raw or scores."
+        )
+
+    def _version(self, version: int | str | None) -> str | None:
+        self._upstream.answered(version)
+        return None if version is None else str(version)
+
+
+def _request_of(job: _Job[Any], contents: Sequence[Content]) -> bytes:
+    """The request for some images, of what is for each."""
+    model = job.model
+    if model.takes_files:
+        return job.requests.encoded(contents)
+    return job.requests.numbers(model.datatype, model.shape(len(contents)), b"".join(contents))
+
+
+def _rows(output: Output) -> list[Output]:
+    """The output of each image."""
+    return [Output(output.values[index : index + 1], output.version) for index in range(len(output.values))]
 
 
 async def _gathered[T](uploads: Sequence[Upload], work: Callable[[Upload], Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,9 +1,18 @@
 """What scoring takes and returns, without the libraries that it uses: cheap to import at a cold start."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from shared.scoring.images.geometry import Placement
+    from shared.upstream.codecs import Tensor
 
 
 class Upload(NamedTuple):
@@ -34,10 +43,13 @@ class Label(NamedTuple):
 class Prediction:
     """The result for one image; ``scores`` are all of them in the order of the classes, where all were requested.
 
-    ``version`` is the model's, where the service reports it.
+    ``version`` is the model's, where the service reports it. Of a service whose outputs are raw there are ``outputs``
+    instead of labels, and ``placement`` says where the picture is in the model's input.
     """
 
     file: str
     labels: list[Label]
-    scores: list[float] | None
+    scores: "list[float] | npt.NDArray[np.float32] | None" = None
     version: str | None = None
+    outputs: "Sequence[Tensor] | None" = None
+    placement: "Placement | None" = None

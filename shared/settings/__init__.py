@@ -5,13 +5,17 @@ from shared.settings.loader import load, prefix
 from shared.settings.reader import APP_ROOT
 from shared.settings.schema import General, IdentityKind, Limits, RotationSettings, Settings, VaultSettings
 from shared.settings.service import (
+    SERVICE_LABELS,
+    Activation,
     Auth,
     ChannelOrder,
     Datatype,
+    Fit,
     InputForm,
     Layout,
     Metadata,
     OutputForm,
+    OutputKind,
     Preprocessing,
     Protocol,
     ServiceSettings,
@@ -23,12 +27,15 @@ from shared.settings.traffic import SplitSettings
 
 __all__ = [
     "APP_ROOT",
+    "SERVICE_LABELS",
     "Access",
+    "Activation",
     "Auth",
     "AuthLevel",
     "Authenticator",
     "ChannelOrder",
     "Datatype",
+    "Fit",
     "General",
     "IdentityKind",
     "InputForm",
@@ -36,6 +43,7 @@ __all__ = [
     "Limits",
     "Metadata",
     "OutputForm",
+    "OutputKind",
     "Preprocessing",
     "Protocol",
     "RotationSettings",

@@ -12,9 +12,14 @@ from shared.settings.schema import General, Limits, RotationSettings, Settings, 
 from shared.settings.service import (
     MEANS,
     SCALES,
+    SERVICE_LABELS,
+    Activation,
     Auth,
     Datatype,
+    Fit,
     InputForm,
+    OutputForm,
+    OutputKind,
     Preprocessing,
     Protocol,
     ServiceSettings,
@@ -46,6 +51,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     rotated = [service for service in services.values() if service.control_plane_name]
     _check_rotated(rotated, reader)
     _check_secrets(list(services.values()), reader)
+    _check_outputs(splits, services, reader)
     needs_vault = any(service.reads_vault for service in services.values())
     settings = Settings(
         services=services,
@@ -88,6 +94,16 @@ def _splits(names: list[str], reader: Reader) -> dict[str, SplitSettings]:
     return splits
 
 
+def _check_outputs(
+    splits: Mapping[str, SplitSettings], services: Mapping[str, ServiceSettings], reader: Reader
+) -> None:
+    """A split's clients get answers of one form, whichever member scores."""
+    for name, split in splits.items():
+        kinds = {services[member].output for member, _ in split.weights if member in services}
+        if len(kinds) > 1:
+            reader.fault(f"{prefix(name)}TRAFFIC", f"names services with different OUTPUT: {', '.join(sorted(kinds))}")
+
+
 def _service(name: str, reader: Reader) -> ServiceSettings:
     own = reader.within(prefix(name), service=name)
     preprocessing = _with_preset(own.read(Preprocessing, resize=0), own)
@@ -97,8 +113,13 @@ def _service(name: str, reader: Reader) -> ServiceSettings:
         service = replace(service, input_form=service.input_form if own.text("INPUT_FORM") else form)
         if not service.model:
             own.fault("MODEL", "is missing: this protocol's requests name the model")
+    if service.output is OutputKind.RAW:
+        service = replace(service, output_name=own.text("OUTPUT_NAME"))
     _check_input(service, own)
+    _check_output(service, own)
     _check_trust(service, own)
+    if service.golden_enforce and not service.golden:
+        own.fault("GOLDEN_ENFORCE", "is set, but GOLDEN names no folder of photographs")
     return _with_open_ones(service, own) if service.is_discovered else _with_sizes(service, own)
 
 
@@ -114,6 +135,27 @@ def _check_input(service: ServiceSettings, own: Reader) -> None:
     is_file = service.input_type is Datatype.BYTES
     if service.input_type and service.input_form is (InputForm.TENSOR if is_file else InputForm.ENCODED):
         own.fault("INPUT_TYPE", f"is {service.input_type}, which contradicts the INPUT_FORM {service.input_form}")
+    fit = service.preprocessing.fit
+    if fit is not Fit.CROP:
+        if service.input_form is InputForm.ENCODED:
+            own.fault("RESIZE", f"is {fit}, but the service gets files, which it resizes itself; see INPUT_FORM")
+        if own.text("IMAGE_RESIZE"):
+            own.fault("IMAGE_RESIZE", f"is set, but RESIZE is {fit}, which has no crop: IMAGE_SIZE alone is needed")
+
+
+def _check_output(service: ServiceSettings, own: Reader) -> None:
+    is_raw, named = service.output is OutputKind.RAW, service.output_form is OutputForm.LOGITS
+    if own.text("OUTPUT_FORM") and service.activation not in {None, Activation.SOFTMAX if named else Activation.NONE}:
+        own.fault(
+            "OUTPUT_FORM", f"is {service.output_form}, which contradicts ACTIVATION={service.activation}: remove it"
+        )
+    if is_raw and service.activation_function is not Activation.NONE:
+        key = "ACTIVATION" if service.activation else "OUTPUT_FORM"
+        own.fault(key, "is set, but OUTPUT is raw, whose numbers stay as they are; scores may be meant")
+    if is_raw and own.text("LABELS"):
+        own.fault("LABELS", "is set, but OUTPUT is raw, which has no classes to name; classes may be meant")
+    if service.labels == SERVICE_LABELS and service.protocol is not Protocol.OPEN_INFERENCE:
+        own.fault("LABELS", "is service, but only Triton names its classes: PROTOCOL must be open-inference")
 
 
 def _check_trust(service: ServiceSettings, own: Reader) -> None:

@@ -268,14 +268,16 @@ def optional[T: StrEnum](values: type[T]) -> Kind[T | None]:
 class _YesNo(StrEnum):
     NO = "no"
     YES = "yes"
+    FALSE = "false"
+    TRUE = "true"
 
 
 def _read_flag(reader: Reader, key: str, default: bool) -> bool:
-    return _YES_NO.read(reader, key, _YesNo.YES if default else _YesNo.NO) is _YesNo.YES
+    return _YES_NO.read(reader, key, _YesNo.YES if default else _YesNo.NO) in {_YesNo.YES, _YesNo.TRUE}
 
 
 _YES_NO = choice(_YesNo)
-FLAG = Kind(_read_flag, _YES_NO.allowed)
+FLAG = Kind(_read_flag, "`no` or `yes`; `false` or `true`")
 
 
 def secret_name(default: str) -> Kind[str]:

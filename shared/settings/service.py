@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from shared.settings.reader import (
     FILE,
+    FLAG,
     TEXT,
     address,
     choice,
@@ -36,6 +37,9 @@ SCALES = {
     "unit": (255.0, 255.0, 255.0),
     "none": (1.0, 1.0, 1.0),
 }
+
+# The LABELS of a service that names its classes itself.
+SERVICE_LABELS = "service"
 
 
 class Tls(StrEnum):
@@ -95,8 +99,24 @@ class Layout(StrEnum):
     NCHW = "NCHW"
 
 
+class OutputKind(StrEnum):
+    """What becomes of a model's output: ranked and named classes, each class's score, or all outputs as they are."""
+
+    CLASSES = "classes"
+    SCORES = "scores"
+    RAW = "raw"
+
+
+class Activation(StrEnum):
+    """The function that makes scores of a model's values."""
+
+    NONE = "none"
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+
+
 class OutputForm(StrEnum):
-    """What a service returns: probabilities that sum to one, or logits that still need a softmax."""
+    """The earlier form of :class:`Activation`: probabilities (none), or logits (softmax)."""
 
     PROBABILITIES = "probabilities"
     LOGITS = "logits"
@@ -107,6 +127,14 @@ class Metadata(StrEnum):
 
     REMOVE = "remove"
     KEEP = "keep"
+
+
+class Fit(StrEnum):
+    """How a picture is made to a square: its centre is cut out, or it is distorted, or bars are added."""
+
+    CROP = "crop"
+    STRETCH = "stretch"
+    LETTERBOX = "letterbox"
 
 
 class ChannelOrder(StrEnum):
@@ -120,19 +148,28 @@ class ChannelOrder(StrEnum):
 class Preprocessing:
     """From a picture to a tensor of ``size`` by ``size`` pixels.
 
-    The shorter side is resized to ``resize`` pixels (bicubic), the centre of ``size`` by ``size`` is cropped, and each
-    channel becomes ``(value - mean) / scale``, with values of 0 to 255; in a tensor of UINT8 it stays as it is.
+    By ``fit`` the shorter side is resized to ``resize`` pixels (bicubic) and the centre of ``size`` by ``size`` is
+    cropped; or both sides are resized to ``size``; or the longer side is, and bars of the grey ``padding`` are added.
+    Each channel becomes ``(value - mean) / scale``, with values of 0 to 255; in a tensor of UINT8 it stays as it is.
     Sizes of 0 are decided by the service's metadata.
     """
 
-    size: int = setting("IMAGE_SIZE", whole(1, 4096), 224, "the side of the centre crop, in pixels")
+    size: int = setting("IMAGE_SIZE", whole(1, 4096), 224, "the side of the tensor's picture, in pixels")
     resize: int = setting(
         "IMAGE_RESIZE",
         whole(1, 8192),
         256,
-        "the shorter side after resizing, before the crop, in pixels; also that of a file re-encoded for an `encoded` "
-        "service. At least `IMAGE_SIZE`",
+        "for `RESIZE=crop`: the shorter side after resizing, before the crop, in pixels; also that of a file "
+        "re-encoded for an `encoded` service. At least `IMAGE_SIZE`",
     )
+    fit: Fit = setting(
+        "RESIZE",
+        choice(Fit),
+        Fit.CROP,
+        "for tensors: `crop` cuts out the centre, `stretch` distorts the picture to a square, `letterbox` shows all of "
+        "it between bars",
+    )
+    padding: int = setting("PADDING", whole(0, 255), 114, "for `letterbox`: the grey of the bars")
     mean: tuple[float, float, float] = setting(
         "CHANNEL_MEAN",
         triple(presets=MEANS),
@@ -293,14 +330,48 @@ class ServiceSettings:
     output_name: str = setting(
         "OUTPUT_NAME", TEXT, "output_alias", "name of the output tensor", shown="`output_alias`, or discovered"
     )
+    output: OutputKind = setting(
+        "OUTPUT",
+        choice(OutputKind),
+        OutputKind.CLASSES,
+        "what clients get; `classes`: names and scores of the best classes, of an output `[N, classes]`; `scores`: "
+        "each class's score; `raw`: every output (or `OUTPUT_NAME` alone) as it is, of detectors, segmenters and "
+        "embedders",
+    )
+    activation: Activation | None = setting(
+        "ACTIVATION",
+        optional(Activation),
+        None,
+        "for `classes` and `scores`: what is applied to the output here; `softmax` to logits of which one class is "
+        "right, `sigmoid` where several may be",
+        shown="none",
+    )
     output_form: OutputForm = setting(
-        "OUTPUT_FORM", choice(OutputForm), OutputForm.PROBABILITIES, "to `logits` a softmax is applied here"
+        "OUTPUT_FORM",
+        choice(OutputForm),
+        OutputForm.PROBABILITIES,
+        "the earlier name of `ACTIVATION`: `logits` is `softmax`, `probabilities` is `none`",
     )
     labels: str = setting(
         "LABELS",
         TEXT,
         "imagenet",
-        "`imagenet`, `imagenet-background` (1,001 classes), or a UTF-8 file in the app, one name a line",
+        "for `classes`: `imagenet`, `imagenet-background` (1,001 classes), a UTF-8 file in the app, one name a line, "
+        "or `service`: the names that Triton has in the output's `label_filename`",
+    )
+    golden: str = setting(
+        "GOLDEN",
+        TEXT,
+        "",
+        "a folder in the app with photographs and `expected.json`, what the model must make of them "
+        "([golden photographs](../golden.md))",
+    )
+    golden_enforce: bool = setting(
+        "GOLDEN_ENFORCE",
+        FLAG,
+        False,
+        "`true`: the service is not ready unless its golden photographs match",
+        shown="no",
     )
     max_message_bytes: int = setting(
         "MAX_MESSAGE_BYTES",
@@ -328,6 +399,13 @@ class ServiceSettings:
         """Whether it needs Key Vault, or the identity that reads it."""
         uses_public_alone = self.trust is Trust.PUBLIC and self.auth is Auth.NONE
         return self.tls is Tls.REQUIRED and not (uses_public_alone and not self.client_certificate_secret)
+
+    @property
+    def activation_function(self) -> Activation:
+        """The function that makes scores of the model's values, by ``ACTIVATION`` or else by ``OUTPUT_FORM``."""
+        if self.activation is not None:
+            return self.activation
+        return Activation.SOFTMAX if self.output_form is OutputForm.LOGITS else Activation.NONE
 
     @property
     def is_discovered(self) -> bool:

@@ -37,7 +37,7 @@ class SplitSettings:
 
     name: str
     weights: Weights = setting(
-        TRAFFIC,
+        "TRAFFIC",
         Kind(_read, f"weights from 0 to {_MOST}"),
         (),
         "makes the service spread its requests over others, as in `blue:90,green:10`; it has no other setting "

@@ -1,7 +1,12 @@
 """The gateway's logger, and how an unexpected exception is described in it."""
 
+import asyncio
+import contextlib
 import logging
+import threading
 import traceback
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 from shared.quoting import printable
@@ -19,6 +24,51 @@ def _one_line(record: logging.LogRecord) -> bool:
 
 
 log.addFilter(_one_line)
+
+# ``send`` is set in a thread whose records a task logs.
+_thread = threading.local()
+
+
+def _hand_over(record: logging.LogRecord) -> bool:
+    """Keep a record from the handlers of a thread whose records a task logs."""
+    send: Callable[[logging.LogRecord], None] | None = getattr(_thread, "send", None)
+    if send is not None:
+        send(record)
+    return send is None
+
+
+log.addFilter(_hand_over)
+
+
+async def in_thread[T](executor: Executor, work: Callable[..., T], *arguments: object) -> T:
+    """Do the work in a thread, and log in this task, at once, what it logs.
+
+    The Functions host drops records that do not belong to an invocation, and its worker knows to which one a task
+    belongs, but not a thread (Azure/azure-functions-python-worker#1860).
+    """
+    loop = asyncio.get_running_loop()
+    records: asyncio.Queue[logging.LogRecord | None] = asyncio.Queue()
+
+    def send(record: logging.LogRecord | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: the process ends
+            loop.call_soon_threadsafe(records.put_nowait, record)
+
+    def run() -> T:
+        _thread.send = send
+        try:
+            return work(*arguments)
+        finally:
+            del _thread.send
+
+    future = loop.run_in_executor(executor, run)
+    future.add_done_callback(lambda _: records.put_nowait(None))
+    try:
+        while (record := await records.get()) is not None:
+            log.handle(record)
+        return await future
+    finally:
+        future.cancel()
+
 
 _APP_ROOT = Path(__file__).resolve().parents[2]
 

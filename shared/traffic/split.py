@@ -8,7 +8,7 @@ as long as requests arrive.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import randbytes
 
@@ -16,7 +16,6 @@ from shared.errors import DeadlineExceeded, GatewayBusy, GatewayError, InternalE
 from shared.settings import SplitSettings
 from shared.telemetry import RequestContext, log
 from shared.traffic import decide
-from shared.upstream.client import ServiceClient
 
 # Seconds for which a request waits for a member's check before it goes to another, and that it keeps for the latter.
 WAIT_SECONDS, MARGIN = 1.0, 0.1
@@ -40,14 +39,15 @@ class Share:
 class Split:
     """Chooses between members; belongs to one event loop.
 
-    ``check`` says why a member must not get its share, or get it back; it returns nothing where the member may.
+    ``is_ready`` says whether a member is known to be ready, without asking it. ``check`` asks, and says why a member
+    must not get its share, or get it back; it returns nothing where the member may.
     """
 
     # _checks  the checks in progress, by member
 
-    def __init__(self, settings: SplitSettings, clients: Mapping[str, ServiceClient], check: Check) -> None:
+    def __init__(self, settings: SplitSettings, is_ready: Callable[[str], bool], check: Check) -> None:
         self.settings = settings
-        self._clients = clients
+        self._is_ready = is_ready
         self._check = check
         self._members = {name: decide.Member(weight) for name, weight in settings.weights}
         self._weights = {name: float(weight) for name, weight in settings.weights}
@@ -71,7 +71,7 @@ class Split:
             if not name:  # none is ready in time: the call names the cause
                 return decide.choose(data, self._weights)
             # One that is not ready is chosen only where all are.
-            if self._members[name].why or self._clients[name].responds or await self._becomes_ready(name, context):
+            if self._members[name].why or self._is_ready(name) or await self._becomes_ready(name, context):
                 return name
             passed.add(name)
 

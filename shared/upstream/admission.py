@@ -79,6 +79,10 @@ class Admission:
         """
         return Permit(self, images, context)
 
+    def has_room(self, share: float) -> bool:
+        """Whether less than that share of the limit is in progress: for work that can wait for a quieter moment."""
+        return self._images < share * self._limit
+
     def track(self, context: RequestContext, images: int = 1) -> "TrackedCall":
         """Track one call of the service with that many images, the ``with`` block: its time, and how it ends.
 

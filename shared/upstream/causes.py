@@ -94,6 +94,10 @@ _RETRY_AFTER: Mapping[type[GatewayError], float] = dict.fromkeys(
     (errors.ServiceUnreachable, errors.ServiceNameUnresolved, errors.ServiceBusy), 1
 )
 
+# Triton's answer while it loads its models, and after SIGTERM, before it closes its connections.
+_UNLOADED = "has no available versions"
+_STARTING_OR_ENDING = "No version of the model is loaded: the service is starting or ending, or cannot load it."
+
 _TRUST_FAILURES = (errors.ServiceUntrusted, errors.ServiceCertificateExpired, errors.ServiceNameMismatch)
 
 OUTAGES = (errors.ServiceUnreachable, errors.ServiceNameUnresolved, errors.ProxyRefused)
@@ -142,6 +146,8 @@ def _reported_cause(code: StatusCode, details: str) -> GatewayError:
         if "CLIENT: Received message" in details:  # the response was refused here, and not the request by the service
             return errors.ServiceAnswerInvalid("The response is larger than the messages that the gateway accepts.")
         return errors.MessageTooLarge(MESSAGE_TOO_LARGE)
+    if code is StatusCode.NOT_FOUND and _UNLOADED in details:
+        return errors.ServiceUnreachable(_STARTING_OR_ENDING, retry_after=1)
     kind = _STATUS.get(code, errors.ServiceFailed)
     detail = _DETAILS.get(kind) or f"The service responded with {code.name}: {quoted(details) or 'it gave no reason.'}"
     if kind is errors.ServiceRejected:

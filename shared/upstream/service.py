@@ -1,6 +1,7 @@
 """One inference service, composed of what it takes to call it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from shared.errors import ServiceRejected
 from shared.settings import InputForm, ServiceSettings
@@ -18,7 +19,8 @@ UNKNOWN = "unknown"
 class Upstream:
     """One service: its settings, the client that calls it, its protocol, and the limit of its load.
 
-    ``discovery`` is None where the settings say all of what the model takes; ``codec`` is for it then.
+    ``discovery`` is None where the settings say all of what the model takes; ``codec`` is for it then. ``listeners``
+    are called with the model's version in each answer to a request that chose none.
     """
 
     settings: ServiceSettings
@@ -26,6 +28,14 @@ class Upstream:
     codec: Codec
     admission: Admission
     discovery: Discovery | None = None
+    listeners: list[Callable[[int | str | None], None]] = field(default_factory=list)
+
+    def answered(self, version: int | str | None) -> None:
+        """Note the model's version in an answer to a request that chose none."""
+        if self.discovery is not None:
+            self.discovery.answered(version)
+        for listener in self.listeners:
+            listener(version)
 
     async def model_codec(self, context: RequestContext) -> Codec:
         """The codec for the model as the settings, or the service's metadata, describe it.
@@ -53,6 +63,18 @@ class Upstream:
         return await self.client.call(
             self.codec.infer_method, request, context, admission=self.admission, images=images
         )
+
+    async def warm_up(self, context: RequestContext) -> None:
+        """Connect, and learn what the model takes, so that the first request waits for neither.
+
+        Raises:
+            GatewayError: the cause.
+        """
+        await self.reported_status(context)
+        try:
+            await self.model_codec(context)
+        except TimeoutError:
+            raise context.deadline_exceeded() from None
 
     async def reported_status(self, context: RequestContext) -> str:
         """The status that the service reports of itself: ``serving`` where it is ready.

@@ -73,4 +73,4 @@ def test_the_level_of_the_routes_that_score_is_a_setting(environment: dict[str, 
 
     levels = {name.lower(): value.upper() for name, value in json.loads(ended.stdout).items()}
     expected = dict.fromkeys(SCORING, level) | dict.fromkeys(OPEN, "ANONYMOUS") | dict.fromkeys(ADMIN, "ADMIN")
-    assert levels == expected | {"service_health": "FUNCTION"}
+    assert levels == expected | {"service_health": "FUNCTION", "golden_check": "FUNCTION"}

@@ -4,8 +4,9 @@ Replaces ``grpc.aio.secure_channel``: everything above it is the gateway's own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -27,11 +28,17 @@ def failure(code: StatusCode, details: str = "") -> grpc.aio.AioRpcError:
 
 @dataclass(frozen=True)
 class Seen:
-    """A call that reached the service: when, over which channel (the first is 0), and with which key."""
+    """A call that reached the service: when, over which channel (the first is 0), with which key and other metadata.
+
+    ``timeout`` is the time that gRPC was given for it, in seconds.
+    """
 
     at: float
     channel: int
     key: str
+    metadata: tuple[tuple[str, str], ...] = ()
+    timeout: float = 0.0
+    method: str = ""
 
 
 @dataclass
@@ -62,20 +69,28 @@ class FakeNetwork:
         """The seconds between the first call and each of the calls."""
         return [round(seen.at - self.calls[0].at, 3) for seen in self.calls]
 
-    def open(self, _target: str, roots: bytes, _options: object) -> "FakeChannel":
-        self.channels.append(FakeChannel(self, len(self.channels), roots))
+    def open(self, target: str, roots: Any, options: list[tuple[str, Any]]) -> "FakeChannel":
+        self.channels.append(FakeChannel(self, len(self.channels), roots, target, dict(options)))
         return self.channels[-1]
 
 
 class FakeChannel:
-    """One channel; it connects where it is asked to, and loses its connection by :meth:`drop`."""
+    """One channel; it connects where it is asked to, and loses its connection by :meth:`drop`.
 
-    def __init__(self, network: FakeNetwork, number: int, roots: bytes) -> None:
+    ``roots`` are what its credentials were made of; None for one without TLS.
+    """
+
+    def __init__(
+        self, network: FakeNetwork, number: int, roots: Any, target: str = "", options: Mapping[str, Any] | None = None
+    ) -> None:
         self.network = network
         self.number = number
         self.roots = roots
+        self.target = target
+        self.options = options or {}
         self.state = State.IDLE
         self.closed_at: float | None = None
+        self.opened: list[str] = []
         self._changed = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
 
@@ -83,6 +98,8 @@ class FakeChannel:
         self._become(state)
 
     def get_state(self, try_to_connect: bool = False) -> State:
+        if try_to_connect and self.state is State.SHUTDOWN:
+            raise grpc.aio.UsageError("Channel is closed.")
         if try_to_connect and self.state in (State.IDLE, State.TRANSIENT_FAILURE) and self._connecting is None:
             pause = 0.1 if self.state is State.TRANSIENT_FAILURE else 0.0
             self._connecting = asyncio.create_task(self._connect(pause))
@@ -92,8 +109,9 @@ class FakeChannel:
         while self.state is last:
             await self._changed.wait()
 
-    def unary_unary(self, _method: str) -> Callable[..., Awaitable[bytes]]:
-        return self._call
+    def unary_unary(self, method: str) -> Callable[..., Awaitable[bytes]]:
+        self.opened.append(method)
+        return partial(self._call, method)
 
     async def close(self) -> None:
         if self._connecting is not None:
@@ -101,8 +119,17 @@ class FakeChannel:
         self.closed_at = self.closed_at or self.network.clock.now
         self._become(State.SHUTDOWN)
 
-    async def _call(self, _request: bytes, *, timeout: float, metadata: tuple[tuple[str, str], ...]) -> bytes:  # noqa: ASYNC109 - gRPC's
+    async def _call(
+        self,
+        method: str,
+        _request: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109 - gRPC's
+        metadata: tuple[tuple[str, str], ...],
+    ) -> bytes:
         network = self.network
+        if self.state is State.SHUTDOWN:
+            raise grpc.aio.UsageError("Channel is closed.")
         try:
             async with asyncio.timeout(timeout):
                 while self.state is not State.READY:
@@ -110,7 +137,9 @@ class FakeChannel:
                         raise failure(StatusCode.UNAVAILABLE, network.details or (UNTRUSTED if network.up else REFUSED))
                     last = self.get_state(try_to_connect=True)
                     await self.wait_for_state_change(last)
-                seen = Seen(network.clock.now, self.number, dict(metadata)["authorization"])
+                seen = Seen(
+                    network.clock.now, self.number, dict(metadata).get("authorization", ""), metadata, timeout, method
+                )
                 network.calls.append(seen)
                 return b"response" if network.respond is None else await network.respond(seen)
         except TimeoutError:
@@ -136,9 +165,13 @@ def network(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
     """The network that the running test's channels are made in."""
     network = FakeNetwork(clock)
 
-    def credentials(*, root_certificates: bytes) -> Any:
-        return root_certificates
+    def credentials(root_certificates: bytes, *presented: bytes) -> Any:
+        return (root_certificates, *presented) if presented else root_certificates
+
+    def insecure(target: str, options: list[tuple[str, Any]]) -> FakeChannel:
+        return network.open(target, None, options)
 
     monkeypatch.setattr(grpc, "ssl_channel_credentials", credentials)
     monkeypatch.setattr(grpc.aio, "secure_channel", network.open)
+    monkeypatch.setattr(grpc.aio, "insecure_channel", insecure)
     return network

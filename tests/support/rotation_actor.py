@@ -102,7 +102,7 @@ def rotate(job: dict[str, Any], report: Callable[[str], None]) -> bool:
     )
     updates = CrashingUpdates(client, service.control_plane_name, crash)
     codec = TensorFlowCodec(service)
-    service_probe = GrpcProbe(service, probe(codec), codec.scores)
+    service_probe = GrpcProbe(service, probe(codec), codec.check)
     interfaces = Interfaces(vault, updates, service_probe, ignore, Leases(vault))
     rotation = ServiceRotation(service, settings, vault_settings.refresh_seconds, interfaces)
     keys_requested, ends = not job["keys"], time.monotonic() + TIME_LIMIT

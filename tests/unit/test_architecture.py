@@ -111,6 +111,15 @@ def test_only_the_triggers_import_azure_functions(module: str) -> None:
     assert not {name for name in imports(MODULES[module]) if within(name, "azure.functions")}
 
 
+def test_golden_photographs_condemn_no_certificate() -> None:
+    """Nothing of the rotation, or of the credentials, reads their result."""
+    readers = {module for module, file in MODULES.items() if any("golden" in name for name in imports(file))}
+
+    assert readers
+    assert not [one for one in readers if within(one, "shared.rotation") or within(one, "shared.credentials")]
+    assert not [one for one in calls("golden")["golden"] if within(one, "shared.rotation")]
+
+
 def test_the_requirements_are_the_packages_that_the_deployed_code_imports() -> None:
     """Of requirements.txt."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()

@@ -37,7 +37,7 @@ def test_every_part_is_read() -> None:
         "cats": SimpleNamespace(admission=admission, client=client),
         "open": SimpleNamespace(admission=Admission(32, 10), client=open_client),
     }
-    splits = {"pets": Split(SplitSettings(name="pets", weights=(("cats", 3), ("open", 1))), {}, _never)}
+    splits = {"pets": Split(SplitSettings(name="pets", weights=(("cats", 3), ("open", 1))), lambda _: True, _never)}
     rotations = SimpleNamespace(
         progress={
             "cats": Progress("updating", time.time() - 60, (now + 3 * HOUR).timestamp()),

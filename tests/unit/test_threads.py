@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -42,6 +43,21 @@ def test_threads_are_daemons_started_when_they_are_needed(executor: DaemonExecut
     assert all(future.result(10) for future in waiting)
 
 
+def test_an_idle_thread_takes_the_next_work_and_another_is_started_for_more(
+    executor: DaemonExecutor,
+) -> None:
+    for number in range(5):
+        assert executor.submit(int, number).result(10) == number
+        ends = time.monotonic() + 10
+        while executor._idle < 1 and time.monotonic() < ends:
+            time.sleep(0.001)
+
+    assert len(threads()) == 1
+    both = threading.Barrier(2)
+    waiting = [executor.submit(both.wait, 5) for _ in range(2)]
+    assert sorted(future.result(10) for future in waiting) == [0, 1]
+
+
 def test_work_is_cancelled_until_a_thread_takes_it(executor: DaemonExecutor) -> None:
     gate = threading.Event()
     running = [executor.submit(gate.wait, 10) for _ in range(2)]
@@ -54,14 +70,14 @@ def test_work_is_cancelled_until_a_thread_takes_it(executor: DaemonExecutor) -> 
     assert all(future.result(10) for future in running)
 
 
-@pytest.mark.parametrize("cancel", [True, False])
-def test_after_shutdown_work_that_waits_is_cancelled_or_done(cancel: bool) -> None:
+@pytest.mark.parametrize(("options", "cancel"), [({"cancel_futures": True}, True), ({}, False)])
+def test_after_shutdown_work_that_waits_is_cancelled_or_done(options: dict[str, bool], cancel: bool) -> None:
     executor, gate = DaemonExecutor(1, "test"), threading.Event()
     executor.submit(gate.wait, 10)
     waiting = executor.submit(int)
     started = threads()
 
-    executor.shutdown(cancel_futures=cancel)
+    executor.shutdown(**options)
     executor.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         executor.submit(int)

@@ -54,12 +54,13 @@ def _tensorflow_serving(suffix: str, version: str, *version_parameters: str) -> 
         "A model's signatures.",
         responses={"200": signatures, **_METADATA_ERRORS},
     )
+    versioned = (*TIMING, "Model-Version")
     predict = define(
         f"tf_predict{suffix}",
         "The model's output for images or tensors.",
         parameters=(*parameters, "encoding"),
         body={"required": True, "content": content("TfPredictRequest", rows=_TF_ROWS, columns=_TF_COLUMNS)},
-        responses={"200": response("The output.", _TF_OUTPUT, TIMING), **_INFERENCE_ERRORS},
+        responses={"200": response("The output.", _TF_OUTPUT, versioned), **_INFERENCE_ERRORS},
     )
     return {
         path: {"get": status},

@@ -47,9 +47,41 @@ _PARTIAL = {
         {"file": "notes.txt", "labels": [], "problem": problems.example(errors.UnsupportedImage, request_id=None)},
     ],
 }
+_RAW = {
+    **_SCORES,
+    "service": "detector",
+    "predictions": [
+        {
+            "file": "cat.jpg",
+            "labels": [],
+            "outputs": [
+                {"name": "boxes", "datatype": "FP32", "shape": [1, 1, 4], "data": [128.0, 200.5, 448.0, 560.0]},
+                {"name": "classes", "datatype": "INT64", "shape": [1, 1], "data": [17]},
+            ],
+            "placement": {
+                "width": 3000,
+                "height": 4000,
+                "orientation": 6,
+                "input_width": 640,
+                "input_height": 640,
+                "scale_x": 0.16,
+                "scale_y": 0.16,
+                "pad_left": 80.0,
+                "pad_top": 0.0,
+            },
+        }
+    ],
+}
 _SERVICES = {
     "services": [
-        {"name": "imagenet", "model": "imagenet", "default": True, "accepts": "encoded", "status": "ready"},
+        {
+            "name": "imagenet",
+            "model": "imagenet",
+            "default": True,
+            "accepts": "encoded",
+            "returns": "classes",
+            "status": "ready",
+        },
     ]
 }
 _HEALTHY = {"service": "serving", "channel": "ready", "credentials": {"age_seconds": 12.3, "stale": False}}
@@ -70,7 +102,7 @@ _IMAGE = content(BYTES, OCTET_STREAM)
 
 
 def _score(name: str, summary: str, body: Json, service: str = "scored-by", *parameters: str) -> Json:
-    examples: dict[str, Any] = {"labels": _SCORES, **({} if body is _IMAGE else {"partial": _PARTIAL})}
+    examples: dict[str, Any] = {"labels": _SCORES, "raw": _RAW, **({} if body is _IMAGE else {"partial": _PARTIAL})}
     ok = response("The labels.", content("Scores", **examples), (*TIMING, "Ignored-Parameters"))
     return operation(
         name,
@@ -145,6 +177,33 @@ _METRICS = operation(
         **problems.responses(problems.SETTINGS, problems.METRICS),
     },
 )
+_GOLDEN_REPORT = {
+    "service": "imagenet-tensor",
+    "request_id": problems.REQUEST_ID,
+    "golden": "0 of 1",
+    "matches": False,
+    "photographs": [
+        {
+            "file": "coffee.png",
+            "matches": False,
+            "deviation": "'espresso' (class 967) has 0.8702; 0.9511 ± 0.02 is expected",
+        }
+    ],
+    "causes": {"matches_with": ["CHANNEL_ORDER=RGB"], "tried": 47, "not_tried": ""},
+    "model_version": "1",
+}
+_GOLDEN = operation(
+    "golden_check",
+    "Check the golden photographs of a service, and try the likely causes of deviations.",
+    tag="Health",
+    key=FUNCTION_KEY,
+    description="Takes some seconds. The photographs are those of the folder in the service's setting GOLDEN.",
+    parameters=("golden-of", "timeout", "request-id"),
+    responses={
+        "200": response("What matches, and what does not.", content("GoldenReport", deviating=_GOLDEN_REPORT)),
+        **problems.responses(problems.UNKNOWN_SERVICE, problems.GOLDEN, problems.PARAMETER, problems.SERVICE),
+    },
+)
 
 _ROTATION_PROBLEMS = [*problems.UNKNOWN_SERVICE, *problems.CONTROL_PLANE, *problems.SERVICE]
 _ROTATION_STATUS = operation(
@@ -206,6 +265,7 @@ PATHS: Mapping[str, Json] = {
     "/api/health/ready": {"get": _ALL_READY},
     "/api/health/services": {"get": _SERVICE_HEALTH},
     "/api/metrics": {"get": _METRICS},
+    "/api/golden": {"post": _GOLDEN},
     "/api/rotation": {"get": _ROTATION_STATUS, "post": _ROTATION_RUN},
     "/": _file("web_page", "A web page for scoring images.", _HTML),
     "/web/{file}": _file(

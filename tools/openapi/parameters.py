@@ -41,6 +41,9 @@ PARAMETERS: Mapping[str, Json] = {
     "scored-by": _query(
         "service", "The service that scores; the default one if missing.", string(), example="imagenet"
     ),
+    "golden-of": _query(
+        "service", "The service that is checked; the default one if missing.", string(), example="imagenet"
+    ),
     "rotation-of": _query("service", "Return only the rotation of this service.", string(), example="imagenet"),
     "timeout": _header(
         "Request-Timeout-Ms",
@@ -101,6 +104,11 @@ HEADERS: Mapping[str, Json] = {
     "Retry-After": {
         "description": "When to try again, in seconds, if that can help.",
         "schema": integer(minimum=1),
+    },
+    "Model-Version": {
+        "description": "The model's version, where the service reports it.",
+        "schema": string(),
+        "example": "1",
     },
     "ETag": {"description": "The version of the file.", "schema": string()},
     "Inference-Header-Content-Length": {

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from functools import partial
 
-from shared.settings import InputForm
+from shared.settings import InputForm, OutputKind
+from shared.upstream.codecs.tensors import BYTES as BYTES_NAME
+from shared.upstream.codecs.tensors import FORMS
 from tools.openapi.elements import Json, array, boolean, integer, number, obj, or_null, schema, string, value
 
 # OpenAPI 3.1 would have bytes without a type, but with contentMediaType; more generators know this form of 3.0.
@@ -11,7 +13,7 @@ BYTES: Json = {"type": "string", "format": "binary"}
 
 _DATE = string(format="date-time")
 _READINESS = string(enum=["ready", "not-ready"])
-_DATATYPES = ["BYTES", "FP32"]
+_DATATYPES = [BYTES_NAME, *FORMS]
 _ANY_OBJECT = value("object")
 _BYTES_AFTER_JSON = integer("How many bytes follow the JSON.", minimum=0)
 
@@ -67,16 +69,47 @@ SCHEMAS: Mapping[str, Json] = {
         predictions=array(schema("Prediction"), "One for each image, in the order of the request."),
     ),
     "Prediction": obj(
-        "An image's labels, or, with partial, its problem.",
+        "An image's labels; its scores or outputs, of a service that returns those; or, with partial, its problem.",
         file=string("The image's name: of its file part or its JSON entry, or body."),
         labels=array(
-            schema("ScoredLabel"), "Best first; empty where none is above the threshold, or there is a problem."
+            schema("ScoredLabel"),
+            "Best first; empty where none is above the threshold, the service returns none, or there is a problem.",
         ),
         optional={
-            "scores": array(number(), "All scores in the order of the classes; only with top=0."),
+            "scores": array(
+                number(),
+                "All scores in the order of the classes; only with top=0, or of a service that returns scores.",
+            ),
+            "outputs": array(schema("RawOutput"), "All outputs of the model, of a service that returns them raw."),
+            "placement": schema("Placement"),
             "model_version": string("The model's version, where the service reports it."),
             "problem": schema("Problem"),
         },
+    ),
+    "RawOutput": obj(
+        "An output of the model as it is.",
+        name=string(),
+        datatype=string(enum=_DATATYPES),
+        shape=_shape(0, "It starts with 1, the image, where the model's outputs do."),
+        data=array(value(["number", "boolean", "string", "null"]), "Row by row, flat; null for NaN and infinity."),
+        optional={"parameters": obj(optional={"content_type": string("base64: the strings of BYTES are not UTF-8.")})},
+    ),
+    "Placement": obj(
+        "Where the image is in the model's input: x * scale_x + pad_left, y * scale_y + pad_top, in pixels from its "
+        "upper left corner. So a point of an output is (x - pad_left) / scale_x, (y - pad_top) / scale_y in the image.",
+        width=integer("Of the image, upright.", minimum=1),
+        height=integer(minimum=1),
+        orientation=integer(
+            "The EXIF orientation that was applied; 1 where there is none, or the format's decoders apply it.",
+            minimum=1,
+            maximum=8,
+        ),
+        input_width=integer("Of the model's input, or of the file that the service got.", minimum=1),
+        input_height=integer(minimum=1),
+        scale_x=number(),
+        scale_y=number(),
+        pad_left=number("Negative where the left part was cut off."),
+        pad_top=number(),
     ),
     "ScoredLabel": obj(
         id=integer("The class's index in the model's output.", minimum=0),
@@ -89,6 +122,7 @@ SCHEMAS: Mapping[str, Json] = {
         model=string("The name of its model; empty if the settings do not name one."),
         default=boolean("Whether it scores the requests that name no service."),
         accepts=string("What the gateway sends to it: the image as a file, or its pixels.", enum=[*InputForm]),
+        returns=string("What the response has: labels, scores, or the model's outputs.", enum=[*OutputKind]),
         status=_READINESS,
         optional={
             "traffic": value(
@@ -127,7 +161,13 @@ SCHEMAS: Mapping[str, Json] = {
     # --- Health
     "Live": obj(status=string(const="live")),
     "Ready": obj(status=_READINESS, services=_map_of("ServiceReadiness")),
-    "ServiceReadiness": obj(status=_READINESS, optional={"problem": schema("Problem")}),
+    "ServiceReadiness": obj(
+        status=_READINESS,
+        optional={
+            "golden": string("The golden photographs that match, as in 8 of 8; checking, or not checked."),
+            "problem": schema("Problem"),
+        },
+    ),
     "Health": obj(status=_READINESS, services=_map_of("ServiceHealth")),
     "ServiceHealth": obj(
         "Of a service that spreads its requests over others, status and members only.",
@@ -140,6 +180,7 @@ SCHEMAS: Mapping[str, Json] = {
                 stale=boolean("Whether they are in use although Key Vault cannot be read."),
                 optional={"problem": schema("Problem")},
             ),
+            "golden": schema("GoldenStatus"),
             "members": _map_of("TrafficShare"),
             "problem": schema("Problem"),
         },
@@ -149,6 +190,35 @@ SCHEMAS: Mapping[str, Json] = {
         share=number("Its part of the requests at the moment, from 0 to 1."),
         state=string("returning: its share is coming back slowly.", enum=["ready", "returning", "not-ready"]),
         optional={"why": string("Why it is not ready: a problem's type, or the status that it reports.")},
+    ),
+    "GoldenStatus": obj(
+        "The last check of the service's golden photographs.",
+        result=string("How many match, as in 8 of 8; checking, or not checked."),
+        optional={
+            "model_version": string(),
+            "first_deviation": string("The first photograph that does not match, and why."),
+            "problem": schema("Problem"),
+        },
+    ),
+    "GoldenReport": obj(
+        service=string(),
+        request_id=string(),
+        golden=string("How many match, as in 8 of 8."),
+        matches=boolean("Whether all do."),
+        photographs=array(
+            obj(
+                file=string(),
+                matches=boolean(),
+                deviation=string("What deviates from expected.json; empty if nothing does."),
+            )
+        ),
+        causes=obj(
+            "The likely causes, tried if something deviates.",
+            matches_with=array(string(), "The settings with each of which all photographs match."),
+            tried=integer("How many combinations of settings were tried.", minimum=0),
+            not_tried=string("What cannot be tried, and why; empty if nothing."),
+        ),
+        optional={"model_version": string()},
     ),
     # --- Rotation
     "RotationRequest": obj(
@@ -234,7 +304,7 @@ SCHEMAS: Mapping[str, Json] = {
         optional={
             "id": _string_or_null("Returned in the response.", maxLength=1000),
             "parameters": _nullable(obj(optional={"binary_data_output": boolean()})),
-            "outputs": _nullable(array(schema("OipRequestedOutput"), maxItems=1)),
+            "outputs": _nullable(array(schema("OipRequestedOutput"), "All by default.")),
         },
     ),
     "OipInput": obj(
@@ -268,7 +338,7 @@ SCHEMAS: Mapping[str, Json] = {
     ),
     "OipInferResponse": obj(
         model_name=string(),
-        outputs=array(schema("OipOutput"), minItems=1, maxItems=1),
+        outputs=array(schema("OipOutput"), minItems=1),
         optional={"model_version": string(), "id": string()},
     ),
     "OipOutput": obj(
@@ -277,7 +347,7 @@ SCHEMAS: Mapping[str, Json] = {
         shape=_shape(0),
         optional={
             "data": array({}, "Row by row; classes as score:index:label."),
-            "parameters": obj(optional={"binary_data_size": _BYTES_AFTER_JSON}),
+            "parameters": obj(optional={"binary_data_size": _BYTES_AFTER_JSON, "content_type": string()}),
         },
     ),
 }

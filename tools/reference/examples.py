@@ -57,6 +57,9 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
     "metrics-key-refused": {
         "detail": "The request has no `Authorization: Bearer` header with the value of METRICS_KEY."
     },
+    "no-golden-photographs": {
+        "detail": "The service 'cats' has no golden photographs: SERVICE__CATS__GOLDEN is not set."
+    },
     "unknown-version": {"detail": "The service responded with NOT_FOUND: model 'imagenet' has no version 9; it has 1"},
     "method-not-offered": {"detail": "The inference service does not report the status of models."},
     "misconfigured": {

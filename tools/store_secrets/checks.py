@@ -50,7 +50,7 @@ async def check(settings: Settings, secrets: Secrets | None, image: bytes | None
 
 
 async def _steps(gateway: Gateway, key: str, image: bytes | None, *, is_first: bool) -> AsyncGenerator[tuple[str, str]]:
-    service = gateway.service(None)
+    service = gateway.member(gateway.settings.default_service)
     last = f"key {key}" if key else "score"
     if is_first:
         status = await _step("connection", last, lambda: service.upstream.reported_status(_context()))

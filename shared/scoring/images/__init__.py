@@ -8,17 +8,29 @@ encodes.
 from typing import TYPE_CHECKING, Any
 
 from shared.scoring.images.formats import Format, format_of
-from shared.scoring.images.forwarding import forwardable
+from shared.scoring.images.forwarding import forwardable, size_of
 
 if TYPE_CHECKING:
-    from shared.scoring.images.outputs import normalise, to_file, to_pixels, to_tensor
+    from shared.scoring.images.outputs import normalise, to_file, to_pixels, to_placed_file, to_tensor
 
-__all__ = ["Format", "format_of", "forwardable", "normalise", "to_file", "to_pixels", "to_tensor"]
+_WITH_PILLOW = ("normalise", "to_file", "to_pixels", "to_placed_file", "to_tensor")
+
+__all__ = [
+    "Format",
+    "format_of",
+    "forwardable",
+    "normalise",
+    "size_of",
+    "to_file",
+    "to_pixels",
+    "to_placed_file",
+    "to_tensor",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import Pillow with the first image that is decoded (PEP 562); some services never need it."""
-    if name not in {"normalise", "to_file", "to_pixels", "to_tensor"}:
+    if name not in _WITH_PILLOW:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shared.scoring.images import outputs  # noqa: PLC0415 - see above
 

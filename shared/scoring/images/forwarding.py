@@ -32,3 +32,9 @@ def forwardable(data: bytes, max_pixels: int, max_bytes: int, *, keep_metadata: 
     if keep_metadata:
         return data if len(data) <= max_bytes else None
     return without_metadata(data, kind, max_bytes)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height of a file that is forwardable."""
+    header = _READERS[format_of(data)](data)
+    return header.width, header.height

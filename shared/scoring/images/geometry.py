@@ -1,9 +1,12 @@
 """Sizes, crop boxes and blur correction; sizes are (width, height), boxes are (left, top, right, bottom)."""
 
+from typing import NamedTuple
+
 from shared.scoring.images.header import MAX_ASPECT
+from shared.settings import Fit, Preprocessing
 
 type Size = tuple[int, int]
-type Box = tuple[float, float, float, float]
+type Box = tuple[int, int, int, int]
 
 # Images are first reduced by an integer factor, which is cheap, to no less than this multiple of the target size, and
 # then resized with a filter. With 1.4, a JPEG of 12 megapixels is decoded at an eighth of its size; with 2, only at a
@@ -17,7 +20,83 @@ DRAFT_MARGIN, REDUCE_MARGIN = 1.4, 3
 _CORRECTION = 0.115
 
 
-def aspect_crop(size: Size) -> tuple[int, int, int, int]:
+class Plan(NamedTuple):
+    """What is made of a picture: its part ``box`` is resized to ``target``, and of that the part ``window`` is shown.
+
+    A window that exceeds the target has bars there.
+    """
+
+    box: Box
+    target: Size
+    window: Box
+
+    @property
+    def size(self) -> Size:
+        """The size of the result."""
+        return _size(self.window)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Pixels of the target for one of the picture, across and down."""
+        (width, height), (across, down) = _size(self.box), self.target
+        return across / width, down / height
+
+
+class Placement(NamedTuple):
+    """Where a picture is in a model's input: ``x * scale_x + pad_left``, ``y * scale_y + pad_top``.
+
+    Coordinates are in pixels from the left and upper edge. Those of the picture, of ``width`` by ``height``, are of the
+    upright one, to which the EXIF ``orientation`` was applied. What was cut off is negative padding.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    input_width: int
+    input_height: int
+    scale_x: float
+    scale_y: float
+    pad_left: float
+    pad_top: float
+
+
+def placement(size: Size, orientation: int, plan: Plan) -> Placement:
+    """Where a picture of an upright size is in what a plan makes of it."""
+    across, down = plan.scale
+    left, top = plan.box[0] * across + plan.window[0], plan.box[1] * down + plan.window[1]
+    return Placement(*size, orientation, *plan.size, across, down, 0.0 - left, 0.0 - top)
+
+
+def unchanged(size: Size) -> Placement:
+    """The placement of an upright picture that is the input itself."""
+    return Placement(*size, 1, *size, 1.0, 1.0, 0.0, 0.0)
+
+
+def for_tensor(size: Size, how: Preprocessing) -> Plan:
+    """The plan for a tensor's picture, a square."""
+    if how.fit is Fit.CROP:
+        box = aspect_crop(size)
+        resized = target(_size(box), how.resize, enlarge=True)
+        return Plan(box, resized, centre(resized, how.size))
+    resized = (how.size, how.size)
+    if how.fit is Fit.LETTERBOX:
+        scale = how.size / max(size)
+        resized = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return Plan((0, 0, *size), resized, centre(resized, how.size))
+
+
+def for_file(size: Size, how: Preprocessing) -> Plan:
+    """The plan for a file whose shorter side is that of the settings, or its own where that is smaller."""
+    box = aspect_crop(size)
+    resized = target(_size(box), how.resize, enlarge=False)
+    return Plan(box, resized, (0, 0, *resized))
+
+
+def _size(box: Box) -> Size:
+    return box[2] - box[0], box[3] - box[1]
+
+
+def aspect_crop(size: Size) -> Box:
     """The part of an image that is used: all of it, or the centre where one side is more than 8 times the other."""
     width, height = size
     left = max(0, (width - MAX_ASPECT * height) // 2)
@@ -41,9 +120,12 @@ def reduction(size: Size, short: int) -> int:
     return max(1, min(size) // (REDUCE_MARGIN * short))
 
 
-def blur(factor: float, size: Size, target_size: Size) -> float:
-    """The width, in pixels of ``target_size``, of the squares averaged when ``size`` is reduced by ``factor``."""
-    return factor * min(target_size) / min(size)
+def blur(factor: float, plan: Plan) -> float:
+    """The width, in pixels of the target, of the squares averaged when a picture is reduced by ``factor``.
+
+    Where a picture is stretched, that of the axis which is reduced more.
+    """
+    return factor * min(plan.scale)
 
 
 def correction(width: float) -> float:
@@ -55,7 +137,10 @@ def correction(width: float) -> float:
     return _CORRECTION * width * width / 2
 
 
-def centre(size: Size, side: int) -> tuple[int, int, int, int]:
-    """The central square; an odd remainder is split with the smaller half on the left and at the top."""
-    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+def centre(size: Size, side: int) -> Box:
+    """The central square; an odd remainder is split with the smaller half on the left and at the top.
+
+    It exceeds what is smaller, in the same way.
+    """
+    left, top = int((size[0] - side) / 2), int((size[1] - side) / 2)
     return left, top, left + side, top + side

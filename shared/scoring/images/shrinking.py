@@ -7,6 +7,8 @@ image, plus the decoder's own memory.
 """
 
 import io
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, ImageFilter
@@ -26,7 +28,8 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Orientations that exchange left and right, or top and bottom.
+# Orientations that exchange width and height; left and right, or top and bottom, of the stored image.
+_SIDEWAYS = frozenset({5, 6, 7, 8})
 _MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})
 _BAND_ROWS = 64
 _INCOMPLETE = "The image data could not be decoded completely."
@@ -38,10 +41,17 @@ _LARGEST_DRAFT = 8
 _NARROW = 0.5
 
 
-def decode_small(data: bytes, short: int, max_pixels: int, *, enlarge: bool, side: int | None = None) -> Image.Image:
-    """Decode an image to upright RGB with a short side of ``short`` pixels; very long images are cropped.
+class Decoded(NamedTuple):
+    """A small upright image, and where the picture that it was made of is in it."""
 
-    A smaller one keeps its size unless ``enlarge``. With ``side``, only the central square of that size is returned.
+    image: Image.Image
+    placement: geometry.Placement
+
+
+def decode_small(
+    data: bytes, plan_of: Callable[[geometry.Size], geometry.Plan], max_pixels: int, *, padding: int = 0
+) -> Decoded:
+    """Decode an image to upright RGB, as the plan for its size says; bars are of the grey ``padding``.
 
     Raises:
         UnsupportedImage: not a supported image.
@@ -54,7 +64,8 @@ def decode_small(data: bytes, short: int, max_pixels: int, *, enlarge: bool, sid
         data += jpeg.END
     with opened(data, kind, max_pixels) as encoded, decoder_errors(_INCOMPLETE):
         size = encoded.size
-        scale = _draft(encoded, short)
+        # The shorter side is the same whether the image is turned or not.
+        scale = _draft(encoded, min(plan_of(size).target))
         if scale == _LARGEST_DRAFT and encoded.info.get("progressive") and isinstance(encoded, ImageFile.ImageFile):
             encoded.fp = io.BytesIO(scans.without_detail(data))
         image = loaded(encoded, kind)
@@ -63,13 +74,14 @@ def decode_small(data: bytes, short: int, max_pixels: int, *, enlarge: bool, sid
         if scale == 1:
             size = image.size  # for some formats, the true size and rotation are known only after decoding
         exif_orientation = orientation(image, kind)
+        upright = _turned(size, exif_orientation)
+        plan = plan_of(upright)
         drafted = scale > 1
-        rgb, scale = _flattened(image, scale, short)
-    small = _resized(rgb, size, scale, short, enlarge=enlarge)
-    width = geometry.blur(scale, size, small.size) if drafted else 0.0
-    if side is None:
-        return _oriented(_sharpened(small, width), exif_orientation)
-    return _oriented(_part(small, _stored_centre(small.size, side, exif_orientation), width), exif_orientation)
+        rgb, scale = _flattened(image, scale, min(plan.target))
+    width = geometry.blur(scale, plan) if drafted else 0.0
+    part = _shown(rgb, plan, scale, exif_orientation, width)
+    image = _on_bars(_oriented(part, exif_orientation), plan, padding)
+    return Decoded(image, geometry.placement(upright, exif_orientation, plan))
 
 
 def _draft(image: Image.Image, short: int) -> int:
@@ -112,33 +124,55 @@ def _reduced(image: Image.Image, colours: Colours, factor: int) -> Image.Image:
     return out
 
 
-def _resized(image: Image.Image, size: geometry.Size, scale: int, short: int, *, enlarge: bool) -> Image.Image:
-    """Resize an image that was reduced from ``size`` by ``scale``; the box is given in the reduced pixels."""
-    left, top, right, bottom = geometry.aspect_crop(size)
-    target = geometry.target((right - left, bottom - top), short, enlarge=enlarge)
-    box = (left / scale, top / scale, right / scale, bottom / scale)
-    return image.resize(target, Image.Resampling.BICUBIC, box)
-
-
-def _stored_centre(size: geometry.Size, side: int, exif_orientation: int) -> tuple[int, int, int, int]:
-    """The box, in stored pixels, that is the central square once the orientation is applied.
-
-    An odd remainder is split with the smaller half on the left and at the top of the upright image.
-    """
-    left, top, right, bottom = geometry.centre(size, side)
+def _stored(plan: geometry.Plan, exif_orientation: int) -> geometry.Box:
+    """The part of the stored image that is shown once the orientation is applied."""
+    (width, height), (left, top, right, bottom) = plan.target, plan.window
+    left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
+    if exif_orientation in _SIDEWAYS:
+        (width, height), (left, top, right, bottom) = (height, width), (top, left, bottom, right)
     if exif_orientation in _MIRRORED_ACROSS:
-        left, right = size[0] - right, size[0] - left
+        left, right = width - right, width - left
     if exif_orientation in _MIRRORED_DOWN:
-        top, bottom = size[1] - bottom, size[1] - top
+        top, bottom = height - bottom, height - top
     return left, top, right, bottom
 
 
-def _part(image: Image.Image, box: tuple[int, int, int, int], width: float) -> Image.Image:
-    """A part of the sharpened image; only it and the adjacent pixels, on which it depends, are sharpened."""
-    left, top, right, bottom = box
-    outer = max(0, left - 1), max(0, top - 1), min(image.width, right + 1), min(image.height, bottom + 1)
-    sharpened = _sharpened(image.crop(outer), width)
-    return sharpened.crop((left - outer[0], top - outer[1], right - outer[0], bottom - outer[1]))
+def _on_bars(image: Image.Image, plan: geometry.Plan, padding: int) -> Image.Image:
+    if image.size == plan.size:
+        return image
+    square = Image.new("RGB", plan.size, (padding,) * 3)
+    square.paste(image, (max(0, -plan.window[0]), max(0, -plan.window[1])))
+    return square
+
+
+def _shown(image: Image.Image, plan: geometry.Plan, scale: int, exif_orientation: int, width: float) -> Image.Image:
+    """The part of the resized and sharpened image that is shown; columns beside it are not resized.
+
+    ``image`` is stored, and was reduced by ``scale``. All rows are resized: with fewer of them Pillow would take the
+    two directions in the other order, which rounds differently.
+    """
+    # The box is symmetric, so that it is the same however the image is mirrored.
+    box = plan.box
+    if exif_orientation in _SIDEWAYS:
+        box = (box[1], box[0], box[3], box[2])
+    x, y, x_end, y_end = (edge / scale for edge in box)
+    size = _turned(plan.target, exif_orientation)
+    left, top, right, bottom = _stored(plan, exif_orientation)
+    # With the adjacent pixels, on which the sharpened ones depend.
+    first, last = max(0, left - 1), min(size[0], right + 1)
+    across = (x_end - x) / size[0]
+    columns = image.resize(
+        (last - first, size[1]),
+        Image.Resampling.BICUBIC,
+        (x + first * across, y, min(x + last * across, x_end), y_end),
+    )
+    above, below = max(0, top - 1), min(size[1], bottom + 1)
+    sharpened = _sharpened(columns.crop((0, above, columns.width, below)), width)
+    return sharpened.crop((left - first, top - above, right - first, bottom - above))
+
+
+def _turned(size: geometry.Size, exif_orientation: int) -> geometry.Size:
+    return size[::-1] if exif_orientation in _SIDEWAYS else size
 
 
 def _sharpened(image: Image.Image, width: float) -> Image.Image:

@@ -12,10 +12,12 @@ from shared.upstream.codecs.interface import (
     EncodedImages,
     FloatTensor,
     Output,
+    Outputs,
     RequestTemplate,
     Rpc,
     Selector,
     Signatures,
+    Tensor,
     VersionStatus,
 )
 from shared.upstream.codecs.model import ModelInterface, ModelMetadata, TensorMetadata
@@ -30,10 +32,12 @@ __all__ = [
     "ModelInterface",
     "ModelMetadata",
     "Output",
+    "Outputs",
     "RequestTemplate",
     "Rpc",
     "Selector",
     "Signatures",
+    "Tensor",
     "TensorMetadata",
     "VersionStatus",
 ]

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-
 # A tensor of more dimensions is neither a picture nor a classifier's output.
 MAX_RANK = 8
 # The values in the answer to a request, and the classes of one image: more than any classifier has, and few enough to
@@ -52,6 +51,22 @@ class Output(NamedTuple):
     """A model's output: float32 of any shape, and the model's version where the service reports it."""
 
     values: "npt.NDArray[np.float32]"
+    version: int | str | None
+
+
+class Tensor(NamedTuple):
+    """An output: numbers, little-endian and in the shape's order, or strings, flat."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: "npt.NDArray[Any] | Sequence[bytes]"
+
+
+class Outputs(NamedTuple):
+    """All outputs of one call, and the model's version where the service reports it."""
+
+    tensors: tuple[Tensor, ...]
     version: int | str | None
 
 
@@ -141,6 +156,18 @@ class Codec(Protocol):
 
     def output(self, response: bytes, rows: int) -> Output:
         """The output for that many inputs: ``[rows, ...]`` float32, all finite."""
+
+    def outputs(self, response: bytes) -> Outputs:
+        """All outputs, or the one that the settings name, as they are."""
+
+    def check(self, response: bytes) -> None:
+        """Check that the response is of the kind that the settings say; it raises as the methods above do."""
+
+    def labelled(self, requests: RequestTemplate, classes: int) -> RequestTemplate:
+        """The requests, whose responses have the names of that many classes beside their scores."""
+
+    def labels(self, response: bytes) -> list[str]:
+        """The names of the classes, in their order, in the response to one of :meth:`labelled`."""
 
     def status(self, selector: Selector) -> Rpc:
         """Asks for the model's versions."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from shared.errors import Misconfigured
 from shared.quoting import listed, printable
-from shared.settings import Datatype, InputForm, Layout, Preprocessing, ServiceSettings, prefix
+from shared.settings import Datatype, Fit, InputForm, Layout, OutputKind, Preprocessing, ServiceSettings, prefix
 
 _CHANNELS = 3
 _ELEMENT_BYTES = {Datatype.BYTES: 1, Datatype.UINT8: 1, Datatype.FP16: 2, Datatype.FP32: 4}
@@ -44,7 +44,8 @@ class ModelInterface:
     """The input and the output that the gateway uses, and how a picture becomes the input.
 
     ``batched`` says whether the first dimension is that of the images, and ``max_batch`` how many it may have;
-    ``file_shape`` is what follows it in a tensor of files. ``outputs`` are all that the metadata has.
+    ``file_shape`` is what follows it in a tensor of files. ``outputs`` are all that the metadata has; an empty
+    ``output_name`` means every output.
     """
 
     input_name: str
@@ -59,7 +60,8 @@ class ModelInterface:
 
     def __str__(self) -> str:
         shape = _text(self.shape(-1) if self.batched else self.shape(1))
-        return f"takes {self.datatype} {shape} as {self.input_name!r} and returns {self.output_name!r}"
+        returned = repr(self.output_name) if self.output_name else "all its outputs"
+        return f"takes {self.datatype} {shape} as {self.input_name!r} and returns {returned}"
 
     @property
     def takes_files(self) -> bool:
@@ -104,14 +106,17 @@ def without_metadata(service: ServiceSettings) -> ModelInterface:
     encoded = service.input_form is InputForm.ENCODED
     is_open = {
         "INPUT_NAME": not service.input_name,
-        "OUTPUT_NAME": not service.output_name,
+        "OUTPUT_NAME": not service.output_name and service.output is not OutputKind.RAW,
         "INPUT_TYPE": not encoded and not service.input_type,
         "IMAGE_SIZE": not encoded and not service.preprocessing.size,
     }
     if missing := [name for name, left_open in is_open.items() if left_open]:
         settings = [prefix(service.name) + name for name in missing]
+        # Envoy answers as a service without the method where it has no route for the host.
         raise Misconfigured(
-            f"The service does not report what its model takes: set {', '.join(settings)}.", settings=settings
+            f"The service does not report what its model takes: set {', '.join(settings)}. "
+            "Or a router in front of it does not know the host: AUTHORITY says which one it is asked for.",
+            settings=settings,
         )
     return replace(from_settings(service), preprocessing=_for_files(service))
 
@@ -122,12 +127,39 @@ def from_metadata(service: ServiceSettings, metadata: ModelMetadata) -> ModelInt
     Raises:
         Misconfigured: they contradict each other, or leave something ambiguous; names the setting.
     """
+    if not metadata.inputs:  # as KServe's own server answers for models that describe nothing
+        return without_metadata(service)
     tensor = _chosen(service, metadata.inputs, service.input_name, "INPUT_NAME", "input")
-    output = _chosen(service, metadata.outputs, service.output_name, "OUTPUT_NAME", "output")
+    output = _output(service, metadata.outputs)
     datatype = _datatype(service, tensor)
     make = _files if datatype is Datatype.BYTES else _pixels
-    found = make(service, tensor, ModelInterface(tensor.name, datatype, output.name, service.preprocessing))
+    found = make(service, tensor, ModelInterface(tensor.name, datatype, output, service.preprocessing))
     return replace(found, max_batch=_max_batch(service, metadata, tensor, found), outputs=metadata.outputs)
+
+
+def _output(service: ServiceSettings, outputs: Sequence[TensorMetadata]) -> str:
+    """The name of the output; empty for all of them."""
+    if service.output is OutputKind.RAW and not service.output_name:
+        return ""
+    if len(outputs) > 1 and not service.output_name:
+        names = listed([one.name for one in outputs])
+        _fault(
+            service,
+            "OUTPUT",
+            f"is {service.output}, which is about one output; the model has several: {names}. Set OUTPUT_NAME to "
+            "one of them, or OUTPUT to raw, which returns all",
+        )
+    if service.output_name and not outputs:
+        return service.output_name
+    found = _chosen(service, outputs, service.output_name, "OUTPUT_NAME", "output")
+    if service.output is OutputKind.CLASSES and found.shape is not None and len(found.shape) > 2:
+        _fault(
+            service,
+            "OUTPUT",
+            f"is classes, [N, classes]; the model returns {found} as {printable(found.name)!r}. Set it to raw for what "
+            "is no classifier, as features or boxes, or to scores for the values alone",
+        )
+    return found.name
 
 
 def _chosen(
@@ -166,6 +198,8 @@ def _datatype(service: ServiceSettings, tensor: TensorMetadata) -> Datatype:
 def _files(service: ServiceSettings, tensor: TensorMetadata, found: ModelInterface) -> ModelInterface:
     """A tensor of files, ``[N]``, ``[1]``, ``[N,1]`` or ``[]``; or of numbers, where the service decodes files."""
     how = _for_files(service)
+    if how.fit is not Fit.CROP:
+        _fault(service, "RESIZE", f"is {how.fit}; the model takes {tensor}, files that it resizes itself")
     shape = tensor.shape
     if tensor.datatype != Datatype.BYTES or shape is None:
         return replace(found, preprocessing=how)
@@ -226,7 +260,7 @@ def _for_files(service: ServiceSettings) -> Preprocessing:
 
 
 def _sized(service: ServiceSettings, size: int) -> Preprocessing:
-    resize = service.preprocessing.resize or max(_RESIZE, size)
+    resize = (service.preprocessing.fit is Fit.CROP and service.preprocessing.resize) or max(_RESIZE, size)
     if resize < size:
         _fault(service, "IMAGE_RESIZE", f"is {resize}, smaller than the pictures of {size} that the model takes")
     return replace(service.preprocessing, size=size, resize=resize)

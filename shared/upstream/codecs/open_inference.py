@@ -4,6 +4,7 @@ https://github.com/kserve/open-inference-protocol; requests are assembled by han
 :mod:`shared.upstream.codecs.tensorflow`. Tensors are sent as raw contents; responses may have raw or typed ones.
 """
 
+import copy
 import functools
 import math
 from collections.abc import Sequence
@@ -23,13 +24,15 @@ from protos.open_inference_pb2 import (
 )
 from shared.errors import InvalidTensor, ServiceAnswerInvalid, UnknownVersion
 from shared.quoting import listed, printable
-from shared.settings import Datatype, ServiceSettings
-from shared.upstream.codecs import health, outputs
+from shared.settings import Datatype, OutputKind, ServiceSettings
+from shared.upstream.codecs import health, outputs, tensors
 from shared.upstream.codecs.bounds import Bounds, parse
 from shared.upstream.codecs.interface import (
     MAX_RANK,
     MAX_VALUES,
     Output,
+    Outputs,
+    RequestTemplate,
     Rpc,
     Selector,
     Signatures,
@@ -38,7 +41,7 @@ from shared.upstream.codecs.interface import (
 from shared.upstream.codecs.layouts import Layouts
 from shared.upstream.codecs.model import ModelInterface, ModelMetadata, TensorMetadata
 from shared.upstream.codecs.tensorflow import DEFAULT_SIGNATURE
-from shared.upstream.codecs.wire import LENGTH, field, tag, varint
+from shared.upstream.codecs.wire import LENGTH, VARINT, field, tag, varint
 
 _SERVICE = "/inference.GRPCInferenceService/"
 INFER, READY = _SERVICE + "ModelInfer", _SERVICE + "ModelReady"
@@ -53,6 +56,16 @@ _MAX_VERSIONS, _MAX_TENSORS, _MAX_NAME = 100, 100, 200
 
 # The datatypes that scores may have: their form on the wire, and the field of typed contents.
 _FLOATS = {"FP32": ("<f4", "fp32_contents"), "FP64": ("<f8", "fp64_contents"), "FP16": ("<f2", "")}
+# The field of typed contents for each datatype; FP16 and BF16 have none.
+_TYPED = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
 # TensorFlow's names of datatypes, for the metadata in its form.
 _DTYPES = {
     "BYTES": "DT_STRING",
@@ -103,7 +116,7 @@ class OpenInferenceCodec:
 
     def classified(self, response: bytes) -> Output:
         """As :meth:`scores`, with the model's version."""
-        return outputs.classified(self._read(response))
+        return outputs.classified(self._read(response), self._service)
 
     def output(self, response: bytes, rows: int) -> Output:
         """The output for that many inputs: ``[rows, ...]`` float32, all finite.
@@ -112,6 +125,30 @@ class OpenInferenceCodec:
             ServiceAnswerInvalid: no such output, another type or number of rows, or values that are not finite.
         """
         return outputs.with_rows(self._read(response), rows)
+
+    def outputs(self, response: bytes) -> Outputs:
+        """All outputs, or the one that the settings name, as they are."""
+        return _outputs(response, self._the_model)
+
+    def check(self, response: bytes) -> None:
+        """Check that the response is of the kind that the settings say."""
+        read = self.outputs if self._service.output is OutputKind.RAW else self.classified
+        read(response)
+
+    def labelled(self, requests: RequestTemplate, classes: int) -> "InferRequests":
+        """The requests, with Triton's classification extension."""
+        assert isinstance(requests, InferRequests)  # noqa: S101 - this codec makes no others
+        return requests.classifying(classes)
+
+    def labels(self, response: bytes) -> list[str]:
+        """The names in the elements ``value:index:label``; fewer where the service names fewer, or none."""
+        (found,) = self.outputs(response).tensors
+        names = dict[int, str]()
+        for element in () if isinstance(found.values, np.ndarray) else found.values:
+            _, index, name = (*printable(element.decode("utf-8", "replace"), _MAX_NAME).split(":", 2), "", "")[:3]
+            if index.isascii() and index.isdecimal() and len(index) < 6 and name:
+                names[int(index)] = name
+        return [names[index] for index in range(len(names)) if index in names]
 
     def describe(self) -> tuple[Rpc, Rpc]:
         """Questions for the metadata, and for Triton's configuration."""
@@ -192,8 +229,16 @@ class InferRequests:
     def __init__(self, model: str, version: str, interface: ModelInterface) -> None:
         self._interface = interface
         self._head = field(1, model.encode()) + (field(2, version.encode()) if version else b"")
-        self._tail = field(6, field(1, interface.output_name.encode()))
+        # Without a name, all outputs are returned.
+        self._tail = field(6, field(1, interface.output_name.encode())) if interface.output_name else b""
         self._overhead = len(self.encoded([b""]))
+
+    def classifying(self, classes: int) -> "InferRequests":
+        """The same requests, for the best classes of the output with their names."""
+        parameter = field(2, field(1, b"classification") + field(2, tag(2, VARINT) + varint(classes)))
+        found = copy.copy(self)
+        found._tail = field(6, field(1, self._interface.output_name.encode()) + parameter)  # noqa: SLF001 - its own
+        return found
 
     def room(self, message_bytes: int) -> int:
         """The bytes that a message of that many bytes leaves for an encoded image."""
@@ -250,13 +295,19 @@ def _version(versions: Sequence[str]) -> str | None:
     return printable(versions[0], _MAX_NAME) if len(versions) == 1 else None
 
 
-def _output(response: bytes, model: ModelInterface) -> Output:
+def _answer(response: bytes) -> ModelInferResponse:
     answer = parse(ModelInferResponse, response, _OUTPUT)
+    raw = answer.raw_output_contents
+    if raw and len(raw) != len(answer.outputs):
+        raise ServiceAnswerInvalid(f"The response has {len(answer.outputs)} outputs and {len(raw)} contents.")
+    return answer
+
+
+def _output(response: bytes, model: ModelInterface) -> Output:
+    answer = _answer(response)
     for index, one in enumerate(answer.outputs):
         if one.name == model.output_name:
             raw = answer.raw_output_contents
-            if raw and len(raw) != len(answer.outputs):
-                raise ServiceAnswerInvalid(f"The response has {len(answer.outputs)} outputs and {len(raw)} contents.")
             values = _values(one, raw[index] if raw else None)
             version = printable(answer.model_version, _MAX_NAME) or None
             return Output(values if model.batched else values[np.newaxis], version)
@@ -264,10 +315,40 @@ def _output(response: bytes, model: ModelInterface) -> Output:
     raise ServiceAnswerInvalid(f"The response has no output {model.output_name!r}; it has: {names}.")
 
 
+def _outputs(response: bytes, model: ModelInterface) -> Outputs:
+    answer = _answer(response)
+    raw = answer.raw_output_contents
+    found = [
+        tensors.tensor(one.name, one.datatype, one.shape, _content(one, raw[index] if raw else None))
+        for index, one in enumerate(answer.outputs)
+        if model.output_name in ("", one.name)
+    ]
+    version = printable(answer.model_version, _MAX_NAME) or None
+    return tensors.outputs(found, model.output_name, version, batched=model.batched)
+
+
+def _content(one: ModelInferResponse.InferOutputTensor, raw: bytes | None) -> bytes | list[bytes]:
+    """A tensor's numbers as bytes, or its strings."""
+    if one.datatype == tensors.BYTES:
+        return list(one.contents.bytes_contents) if raw is None else tensors.strings(raw, one.name)
+    if raw is not None or one.datatype not in _TYPED:
+        return raw or b""
+    name = _TYPED[one.datatype]
+    if one.datatype in _FLOATS:
+        return _packed(one.contents, name)
+    try:
+        return np.array(getattr(one.contents, name), tensors.FORMS[one.datatype]).tobytes()
+    except OverflowError:
+        raise ServiceAnswerInvalid(
+            f"The output {printable(one.name, _MAX_NAME)!r} has values beyond {one.datatype}."
+        ) from None
+
+
 def _values(tensor: ModelInferResponse.InferOutputTensor, raw: bytes | None) -> npt.NDArray[np.float32]:
     if tensor.datatype not in _FLOATS:
         raise ServiceAnswerInvalid(
-            f"The output's datatype is {printable(tensor.datatype, 20)}; one of {', '.join(_FLOATS)} is needed."
+            f"The output's datatype is {printable(tensor.datatype, 20)}; one of {', '.join(_FLOATS)} is needed. "
+            "OUTPUT=raw takes any."
         )
     shape = tuple(tensor.shape)
     if len(shape) > MAX_RANK:

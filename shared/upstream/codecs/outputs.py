@@ -3,6 +3,7 @@
 import numpy as np
 
 from shared.errors import ServiceAnswerInvalid, ServiceAnswerNotFinite
+from shared.settings import OutputKind, ServiceSettings, prefix
 from shared.upstream.codecs.interface import MAX_CLASSES, Output
 
 
@@ -28,13 +29,18 @@ def with_rows(output: Output, rows: int) -> Output:
     return output
 
 
-def classified(output: Output) -> Output:
+def classified(output: Output, service: ServiceSettings) -> Output:
     """The scores of one image, ``[classes]``, of an output ``[1, classes]``.
 
     Raises:
-        ServiceAnswerInvalid: it has another shape, or too many classes.
+        ServiceAnswerInvalid: it has another shape, as that of a model that is no classifier, or too many classes.
     """
     values = output.values
+    if values.ndim > 2 and service.output is OutputKind.CLASSES:
+        raise ServiceAnswerInvalid(
+            f"{prefix(service.name)}OUTPUT is classes, and the output's shape is {list(values.shape)}; [1, classes] is "
+            "needed. Set it to raw for what is no classifier, as features or boxes, or to scores for the values alone."
+        )
     if values.ndim < 2 or values.shape[0] != 1:
         raise ServiceAnswerInvalid(f"The output's shape is {list(values.shape)}; [1, classes] is needed.")
     if values.size > MAX_CLASSES:

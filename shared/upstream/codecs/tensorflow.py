@@ -23,16 +23,18 @@ from protos.serving_pb2 import (
     PredictResponse,
     SignatureDefMap,
 )
-from protos.tensor_pb2 import DT_FLOAT, DT_HALF, DT_STRING, DT_UINT8, TensorProto, TensorShapeProto
+from protos.tensor_pb2 import DT_FLOAT, DT_HALF, DT_STRING, DT_UINT8, DataType, TensorProto, TensorShapeProto
 from shared.errors import ServiceAnswerInvalid
 from shared.quoting import listed, printable, quoted
-from shared.settings import Datatype, ServiceSettings
-from shared.upstream.codecs import health, outputs
+from shared.settings import Datatype, OutputKind, ServiceSettings
+from shared.upstream.codecs import health, outputs, tensorflow_tensors, tensors
 from shared.upstream.codecs.bounds import Bounds, parse
 from shared.upstream.codecs.interface import (
     MAX_RANK,
     MAX_VALUES,
     Output,
+    Outputs,
+    RequestTemplate,
     Rpc,
     Selector,
     Signatures,
@@ -73,7 +75,7 @@ _DTYPES = {
     Datatype.FP32: DT_FLOAT,
 }
 # By their names in metadata.
-_DATATYPES = {"DT_STRING": "BYTES", "DT_UINT8": "UINT8", "DT_HALF": "FP16", "DT_FLOAT": "FP32"}
+_DATATYPES = {DataType.Name(dtype): name for dtype, name in tensorflow_tensors.DATATYPES.items()}
 
 
 class TensorFlowCodec:
@@ -106,7 +108,7 @@ class TensorFlowCodec:
 
     def classified(self, response: bytes) -> Output:
         """As :meth:`scores`, with the model's version."""
-        return outputs.classified(self._read(response))
+        return outputs.classified(self._read(response), self._service)
 
     def output(self, response: bytes, rows: int) -> Output:
         """The output for that many inputs: ``[rows, ...]`` float32, all finite.
@@ -115,6 +117,27 @@ class TensorFlowCodec:
             ServiceAnswerInvalid: no such output, another type or number of rows, or values that are not finite.
         """
         return outputs.with_rows(self._read(response), rows)
+
+    def outputs(self, response: bytes) -> Outputs:
+        """All outputs, or the one that the settings name, as they are."""
+        answer, name = parse(PredictResponse, response, _OUTPUT), self._the_model.output_name
+        found = [
+            tensorflow_tensors.read(one, answer.outputs[one]) for one in sorted(answer.outputs) if name in ("", one)
+        ]
+        return tensors.outputs(found, name, _version_of(answer), batched=self._the_model.batched)
+
+    def check(self, response: bytes) -> None:
+        """Check that the response is of the kind that the settings say."""
+        read = self.outputs if self._service.output is OutputKind.RAW else self.classified
+        read(response)
+
+    def labelled(self, requests: RequestTemplate, classes: int) -> RequestTemplate:
+        """The protocol has no names of classes, so the settings exclude this."""
+        raise NotImplementedError
+
+    def labels(self, response: bytes) -> list[str]:
+        """As :meth:`labelled`."""
+        raise NotImplementedError
 
     def describe(self) -> tuple[Rpc]:
         """A GetModelMetadataRequest."""
@@ -218,14 +241,18 @@ def _output(response: bytes, name: str) -> Output:
     if name not in answer.outputs:
         names = listed(sorted(answer.outputs)) or "none"
         raise ServiceAnswerInvalid(f"The response has no output {name!r}; it has: {names}.")
-    values = _floats(answer.outputs[name])
-    spec = answer.model_spec
-    return Output(values, spec.version.value if spec.HasField("version") else None)
+    return Output(_floats(answer.outputs[name]), _version_of(answer))
+
+
+def _version_of(answer: PredictResponse) -> int | None:
+    return answer.model_spec.version.value if answer.model_spec.HasField("version") else None
 
 
 def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:
     if tensor.dtype != DT_FLOAT:
-        raise ServiceAnswerInvalid(f"The output's data type is number {tensor.dtype}; DT_FLOAT (1) is needed.")
+        raise ServiceAnswerInvalid(
+            f"The output's data type is number {tensor.dtype}; DT_FLOAT (1) is needed. OUTPUT=raw takes any."
+        )
     rank = len(tensor.tensor_shape.dim)
     if rank > MAX_RANK:
         raise ServiceAnswerInvalid(f"The output's shape has {rank} dimensions; {MAX_RANK} are accepted.")
@@ -233,7 +260,7 @@ def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:
     if tensor.tensor_content:
         values = np.frombuffer(tensor.tensor_content[: len(tensor.tensor_content) // 4 * 4], dtype="<f4")
     else:
-        values = _float_val(tensor)
+        values = np.frombuffer(tensorflow_tensors.packed(tensor, "float_val", 4), "<f4")
     wanted = math.prod(shape) if shape and min(shape) >= 0 else -1
     if values.size == 1 and 1 < wanted <= MAX_VALUES:
         return np.full(shape, values[0])
@@ -242,23 +269,6 @@ def _floats(tensor: TensorProto) -> npt.NDArray[np.float32]:
     if values.size != wanted:
         raise ServiceAnswerInvalid(f"The output's shape {list(shape)} does not fit its {values.size} values.")
     return values.reshape(shape)
-
-
-def _float_val(tensor: TensorProto) -> npt.NDArray[np.float32]:
-    """The values of ``float_val``; all else is removed from ``tensor``.
-
-    A thousand values, read one at a time through protobuf's Python objects, would take longer than all else that is
-    done with a response. On the wire they are contiguous, and are all of the message once they are its only field.
-    """
-    size = 4 * len(tensor.float_val)
-    for name in _NOT_FLOAT_VAL:
-        tensor.ClearField(name)
-    tensor.DiscardUnknownFields()
-    wire = tensor.SerializeToString()
-    return np.frombuffer(wire, dtype="<f4", offset=len(wire) - size)
-
-
-_NOT_FLOAT_VAL = tuple(name for name in TensorProto.DESCRIPTOR.fields_by_name if name != "float_val")
 
 
 def _version(one: ModelVersionStatus) -> VersionStatus:

@@ -109,7 +109,7 @@ async def test_the_services_are_listed_with_what_they_accept(endpoints: Protocol
         services: list[Any] = (await call_function(scoring.services, request)).json["services"]
         return services
 
-    cats = {"name": "cats", "model": "", "default": True, "accepts": "encoded", "status": "ready"}
+    cats = {"name": "cats", "model": "", "default": True, "accepts": "encoded", "returns": "classes", "status": "ready"}
     assert await listed() == [cats, {**cats, "name": "pixels", "default": False, "accepts": "tensor"}]
     await endpoints.service.stop(0)
     assert {service["status"] for service in await listed()} == {"not-ready"}

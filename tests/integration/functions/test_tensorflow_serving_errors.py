@@ -95,15 +95,19 @@ async def test_a_tensor_with_the_wrong_shape_is_not_sent(endpoints: ProtocolClie
 
 
 @pytest.mark.parametrize("model", ["cats", "pixels"])
-async def test_a_truncated_image_is_a_client_error(endpoints: ProtocolClient, model: str) -> None:
+async def test_a_damaged_image_is_a_client_error(endpoints: ProtocolClient, model: str) -> None:
     endpoints.service.set_faults(Faults(fail_next=1, fail_with="INVALID_ARGUMENT"))
     out = io.BytesIO()
-    Image.effect_noise((200, 200), 90).convert("RGB").save(out, "JPEG")
-    body = {"instances": [{"b64": base64.b64encode(out.getvalue()[:4000]).decode()}]}
+    Image.effect_noise((200, 200), 90).convert("RGB").save(out, "PNG")
+    before, idat, pixels = out.getvalue().partition(b"IDAT")
+    broken = before + idat + bytes(20) + pixels[20:]  # what is in front of the pixels is whole
+    body = {"instances": [{"b64": base64.b64encode(broken).decode()}]}
 
     response = await endpoints.post(f"/v1/models/{model}:predict", body)
 
     assert "could not be decoded" in error_message(response, 400)
+    # The file reaches the service, which rejects it; a tensor cannot be made of it.
+    assert len(endpoints.service.recorder.calls) == (model == "cats")
 
 
 @pytest.mark.parametrize(

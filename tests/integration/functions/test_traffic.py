@@ -100,6 +100,7 @@ async def test_every_endpoint_serves_a_split_and_names_the_member(rollout: Rollo
         "model": "imagenet",
         "default": True,
         "accepts": "encoded",
+        "returns": "classes",
         "status": "ready",
         "traffic": {"blue": 50, "green": 50},
     }

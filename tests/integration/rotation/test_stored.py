@@ -87,8 +87,13 @@ def longest_stall(work: threading.Thread) -> float:
 
 @pytest.mark.parametrize(
     "secret",
-    [base64.b64encode(FILE).decode(), stored.to_pem(FILE)],
-    ids=["PKCS#12 in base64", "PEM"],
+    [
+        base64.b64encode(FILE).decode(),
+        base64.encodebytes(FILE).decode(),
+        "\r\n\t " + base64.encodebytes(FILE).decode().replace("\n", " \r\n") + "\n\n",
+        stored.to_pem(FILE),
+    ],
+    ids=["PKCS#12 in base64", "in lines", "in lines of Windows, with white space around", "PEM"],
 )
 def test_a_certificate_is_read_from_each_form(secret: str) -> None:
     certificate = read_certificate(secret)

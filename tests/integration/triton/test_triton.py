@@ -179,6 +179,9 @@ async def test_the_limit_of_batches_and_readiness_are_triton_s_own() -> None:
         ({"MODEL_VERSION": "9"}, "service-rejected", "NOT_FOUND"),
         ({"INPUT_NAME": "x"}, "misconfigured", "INPUT_NAME is 'x'; the model's inputs are: 'image'"),
         ({"OUTPUT_NAME": "x"}, "misconfigured", "OUTPUT_NAME is 'x'; the model's outputs are: 'scores'"),
+        ({"INPUT_TYPE": "UINT8"}, "misconfigured", "INPUT_TYPE is UINT8; the model takes BYTES"),
+        ({"IMAGE_SIZE": "99"}, "misconfigured", "IMAGE_SIZE is 99; the model takes UINT8 [-1,224,224,3]"),
+        ({"INPUT_LAYOUT": "NCHW"}, "misconfigured", "INPUT_LAYOUT is NCHW; the model takes UINT8 [-1,224,224,3]"),
         ({"MAX_BATCH": "9"}, "misconfigured", "MAX_BATCH is 9; the model's own limit is 8"),
     ],
 )
@@ -186,8 +189,9 @@ async def test_what_does_not_fit_is_named(
     triton: ServerProcess, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], problem: str, detail: str
 ) -> None:
     configure(monkeypatch, triton.address, **settings)
+    model = "nhwc-uint8" if settings.keys() & {"IMAGE_SIZE", "INPUT_LAYOUT"} else "files"
 
-    response = await upload("coffee", "files")
+    response = await upload("coffee", model)
     await gateway.forget()
 
     assert response.problem == problem, response.body

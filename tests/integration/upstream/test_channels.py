@@ -52,19 +52,6 @@ async def predict(slot: ChannelSlot, trusted: Pins | None, key: str | None = KEY
         return await channel.call(PREDICT, REQUEST, key, context())
 
 
-@pytest.mark.parametrize(
-    ("address", "target"),
-    [
-        ("cats.example.com", "dns:///cats.example.com:443"),
-        ("10.0.0.4", "dns:///10.0.0.4:443"),
-        ("::1", "dns:///[::1]:443"),
-        ("10.0.0.4, 10.0.0.5", "ipv4:10.0.0.4:443,10.0.0.5:443"),
-    ],
-)
-def test_the_target_of_an_address(address: str, target: str) -> None:
-    assert Target.of(ServiceSettings("cats", address)).name == target
-
-
 async def test_all_calls_use_one_channel(service: Service, slot: ChannelSlot, issued: Issued) -> None:
     responses = [await predict(slot, pins(issued)) for _ in range(5)]
 

@@ -54,6 +54,7 @@ def test_the_sample_photograph_is_scored_by_the_real_model(served: StackProcess)
     assert lines[1] == "coffee.png scored by the service 'imagenet':"
     assert lines[3].split()[:2] == ["espresso", "95.11%"]
     assert "█" in lines[3]
+    assert addresses["Golden photographs"] == "4 of 4 match"
     assert sum("--inherit" in command for command in served.processes.values()) == 2
     ca = ssl.create_default_context(cafile=str(served.folder / "state" / "ca.pem"))
     assert httpx.get(addresses["Health"]).json()["status"] == "ready"
@@ -115,6 +116,7 @@ def test_once_scores_and_ends_in_a_hostile_environment(tmp_path: Path) -> None:
         assert "%  ####" in running.out
         assert running.addresses()["Score"].startswith("http://localhost:")
         assert SERVING not in running.out
+        assert "Golden photographs" not in running.out, "the simulated engine knows none"
         assert running.addresses()["Sample photograph"] == "stack/photos/coffee.png"
     assert (tmp_path / "stack" / "state" / "ca.pem").exists()
 

@@ -14,11 +14,6 @@ def is_empty_401(status: int, content: bytes) -> bool:
     return (status, content) == (401, b"")
 
 
-def is_too_many_images(status: int, content: bytes) -> bool:
-    """Whether a valid request has more images than MAX_IMAGES, which the document cannot declare."""
-    return status == 413 and b":too-many-images" in content
-
-
 def is_method_rejection(path: str, status: int, content: bytes) -> bool:
     """Whether an unsupported method is rejected by the Functions host, instead of with 405.
 
@@ -31,3 +26,8 @@ def is_method_rejection(path: str, status: int, content: bytes) -> bool:
     if path == "/" and status == 200:
         return b"<title>Function app</title>" in content
     return (status, content) == (404, b"")
+
+
+def has_too_many_images(status: int, content: bytes) -> bool:
+    """Whether a request of the documented form was rejected for more images than MAX_IMAGES, which is a setting."""
+    return status == 413 and b"urn:problem-type:scoring-gateway:too-many-images" in content

@@ -166,7 +166,7 @@ def filter_failure(
     if isinstance(failure, MissingContentType):
         return not accepted_failures.is_empty_401(response.status_code, response.content)
     if isinstance(failure, RejectedPositiveData):
-        return not accepted_failures.is_too_many_images(response.status_code, response.content)
+        return not accepted_failures.has_too_many_images(response.status_code, response.content)
     if isinstance(failure, UnsupportedMethodResponse):
         return not accepted_failures.is_method_rejection(case.path, response.status_code, response.content)
     return True

@@ -46,6 +46,17 @@ def test_a_response_is_as_documented(client: httpx.Client, path: str) -> None:
     check_headers(response, path, "get")
 
 
+def test_a_report_of_golden_photographs_and_the_health_with_it_are_as_documented(client: httpx.Client) -> None:
+    report, health = client.post("/api/golden?service=imagenet"), client.get("/api/health/services")
+
+    check(report, "/api/golden", "post")
+    check_headers(report, "/api/golden", "post")
+    assert (report.status_code, report.json()["golden"]) == (200, "4 of 4")
+    check(health, "/api/health/services", "get")
+    assert "golden" in health.json()["services"]["imagenet"]
+    check(client.post("/api/golden?service=imagenet-tensor"), "/api/golden", "post")  # it has none
+
+
 @pytest.mark.parametrize("path", ["/api/score", "/api/services/{service}/score"])
 def test_the_results_of_a_partial_form_are_as_documented(client: httpx.Client, path: str) -> None:
     files = [("images", ("coffee.png", photo("coffee").read_bytes())), ("images", ("notes.txt", b"hello"))]

@@ -13,6 +13,7 @@ import pytest
 from devstack.authority import fingerprint
 from functions import rotation
 from shared import gateway
+from shared.rotation import scheduler
 from shared.rotation.lease import Leases
 from tests.support import app
 from tests.support.app import Response
@@ -316,8 +317,11 @@ async def test_the_timer_runs_the_rotation_of_every_service(
     assert [len(one.pinned()) for one in made] == [2, 2]
 
 
-async def test_a_failing_service_does_not_stop_the_timer(
-    environment: RotationEnvironment, configure: Configure, caplog: pytest.LogCaptureFixture
+async def test_a_failing_service_does_not_stop_the_timer_and_is_tried_again_after_a_pause(
+    environment: RotationEnvironment,
+    configure: Configure,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lions, tigers = environment.steady("lions-sound"), environment.steady("tigers-broken")
     lions.offer()
@@ -332,8 +336,14 @@ async def test_a_failing_service_does_not_stop_the_timer(
     blocked = [line for line in caplog.messages if "rotation-blocked" in line]
     assert len(blocked) == 1
     # A problem that lasts is logged once.
-    await timer()
+    monkeypatch.setattr(scheduler, "BLOCKED_FIRST", scheduler.BLOCKED_LAST)
+    assert (await run()).json["services"]["tigers-broken"]["problem"]["type"].endswith(":vault-forbidden")
     assert [line for line in caplog.messages if "rotation-blocked" in line] == blocked
+    # The timer leaves the service alone for a while; whoever asks for a run has one.
+    environment.vault.fault()
+    await timer()
+    assert not [line for line in caplog.messages if "rotation-unblocked" in line]
+    assert kinds(await run(), "tigers-broken") == ["rotation-unblocked"]
 
 
 async def test_the_timer_of_a_misconfigured_gateway(

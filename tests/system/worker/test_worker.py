@@ -1,148 +1,182 @@
-"""The app is indexed, loaded and invoked by Microsoft's worker library with its full protocol, as in Azure.
+"""The package of `make dist` runs in a worker process as in Azure: a placeholder that became the app, fed over gRPC."""
 
-The Functions host of the local stack calls the library without protocol messages; these tests use them.
-"""
-
-import base64
-import json
+import asyncio
+import io
 import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
-from grpc_tools import protoc
+from PIL import Image
 
+from devstack.authority import fingerprint
 from devstack.photos import photo
+from devstack.state import CERTIFICATE, SERVICE
 from tests.conftest import ROOT
+from tests.support.app import until
+from tests.support.devstack.processes import ServerProcess, is_running, running_processes, wait_until
+from tests.support.devstack.running_services import RunningServices
 from tests.support.devstack.stack_process import StackProcess
-from tools import dist, lock
+from tools import dist
 
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the generated messages."""
-    folder = tmp_path_factory.mktemp("messages")
-    include = Path(protoc.__file__).parent / "_proto"
-    arguments = ["protoc", f"-I{HERE}", f"-I{include}", f"--python_out={folder}", "function_rpc.proto"]
-    assert protoc.main(arguments) == 0
-    return folder
+IMAGE = {"Content-Type": "image/png"}
+EVENTS = "/runtime/webhooks/EventGrid?functionName=vault_event"
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the app as it is deployed: the unpacked package, read-only."""
-    folder = tmp_path_factory.mktemp("wwwroot")
-    dist.build(ROOT, lock.LOCK, folder / "app.zip")
-    shutil.unpack_archive(folder / "app.zip", folder / "app")
-    return folder / "app"
+@pytest.fixture
+def client(up: StackProcess) -> Any:
+    with httpx.Client(base_url=up.url, timeout=60, trust_env=False) as gateway:
+        yield gateway
 
 
-def invoke(
-    settings: Mapping[str, str], messages: Path, requests: Sequence[dict[str, Any]], app: Path = ROOT
-) -> list[Any]:
-    """The indexed functions, and the response to each request."""
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
-    ended = subprocess.run(
-        [sys.executable, HERE / "worker_host.py", app, messages],
-        input=lines,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=messages,
-        env={**os.environ, **settings},
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+def worker_pid(up: StackProcess) -> int:
+    """The worker's process, a child of the host's."""
+    host = up.pid("devstack.host")
+    children = {int(pid) for pid in Path(f"/proc/{host}/task/{host}/children").read_text().split()}
+    return next(iter(children & set(running_processes("-m functions_worker"))), 0)
 
 
-def test_the_worker_indexes_and_invokes_the_app(stack: StackProcess, messages: Path) -> None:
-    image = base64.b64encode(photo("coffee").read_bytes()).decode()
-    score: dict[str, Any] = {
-        "id": "first",
-        "function": "score",
-        "binding": "req",
-        "headers": {"content-type": "image/png"},
-    }
-    second = {**score, "id": "second", "function": "score_with_service", "params": {"service": "imagenet-tensor"}}
-    requests: list[dict[str, Any]] = [
-        {**score, "body": image, "query": {"top": "1"}},
-        {**second, "body": image, "query": {"top": "1"}},
-        {**score, "id": "third"},
-        {"id": "fourth", "function": "ready", "binding": "req", "method": "GET"},
-    ]
-
-    functions, first, tensor, empty, ready = invoke(stack.settings, messages, requests)
-
-    triggers = {name: next(b for b in bindings if "rigger" in b["type"]) for name, bindings in functions.items()}
-    assert triggers["score"]["route"] == "api/score"
-    assert triggers["score"]["methods"] == ["POST"]
-    assert triggers["score"]["authLevel"] == "FUNCTION"
-    assert triggers["ready"]["authLevel"] == "ANONYMOUS"
-    assert triggers["warm_up"]["type"] == "warmupTrigger"
-    for response in (first, tensor):
-        assert response["status"] == "200", response
-        assert response["headers"]["content-type"] == "application/json"
-        body = json.loads(response["body"])
-        assert body["request_id"] == response["id"]
-        [label] = body["predictions"][0]["labels"]
-        assert (label["label"], label["score"]) == ("espresso", pytest.approx(0.95, abs=0.02))
-    assert (empty["status"], empty["headers"]["content-type"]) == ("400", "application/problem+json")
-    assert json.loads(ready["body"])["status"] == "ready"
+def top(response: httpx.Response) -> str:
+    """The best label of a response."""
+    assert response.status_code == 200, response.text
+    best = response.json()["predictions"][0]["labels"][0]
+    assert best["score"] == pytest.approx(0.95, abs=0.02)
+    label: str = best["label"]
+    return label
 
 
-def test_the_package_scores_with_its_own_dependencies(stack: StackProcess, messages: Path, deployed: Path) -> None:
-    site = deployed / dist.SITE_PACKAGES
-    settings = {
-        **stack.settings,
-        "KEY_VAULT_CA_FILE": str(ROOT / stack.settings["KEY_VAULT_CA_FILE"]),
-        "CONTROL_PLANE_CA_FILE": str(ROOT / stack.settings["CONTROL_PLANE_CA_FILE"]),
-        "PYTHONPATH": str(site),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    score: dict[str, Any] = {
-        "id": "first",
-        "function": "score",
-        "binding": "req",
-        "headers": {"content-type": "image/png"},
-        "query": {"top": "1"},
-        "body": base64.b64encode(photo("coffee").read_bytes()).decode(),
-    }
+def test_every_trigger_of_the_package_works_in_the_process_that_was_a_placeholder(
+    up: StackProcess, client: httpx.Client
+) -> None:
+    coffee, espresso = photo("coffee").read_bytes(), "espresso"
 
-    functions, first = invoke(settings, messages, [score], deployed)
+    # HTTP: forwarded and decoded images, both protocols, pages, health.
+    assert top(client.post("/api/score?top=1", content=coffee, headers=IMAGE)) == espresso
+    assert top(client.post("/api/services/imagenet-tensor/score", content=coffee, headers=IMAGE)) == espresso
+    assert top(client.post("/api/services/imagenet-open/score", content=coffee, headers=IMAGE)) == espresso
+    assert client.get("/v1/models/imagenet").json()["model_version_status"][0]["state"] == "AVAILABLE"
+    assert client.get("/v2/health/ready").status_code == 200
+    assert client.get("/api/health/ready").json()["status"] == "ready"
+    assert client.get("/").text == (ROOT / "web" / "index.html").read_text()
+    assert client.post("/api/score", headers=IMAGE).headers["Content-Type"] == "application/problem+json"
+    # The other triggers: warm-up before the first request, Event Grid, the timer.
+    event = {"id": "1", "topic": "vault", "subject": "s", "eventType": "Microsoft.KeyVault.SecretNewVersionCreated",
+             "eventTime": "2026-01-01T00:00:00Z", "dataVersion": "1", "data": {"ObjectName": CERTIFICATE}}  # fmt: skip
+    assert client.post(EVENTS, json=[event], headers={"aeg-event-type": "Notification"}).status_code == 202
+    assert "Executed 'Functions.warm_up' (Succeeded" in up.err
+    assert "Executed 'Functions.vault_event' (Succeeded" in up.err
 
-    assert {"score", "tf_serving_v1", "ready", "rotate", "vault_event", "warm_up"} <= set(functions)
-    assert first["status"] == "200", first
-    assert json.loads(first["body"])["predictions"][0]["labels"][0]["label"] == "espresso"
-    for name in ("grpc", "google/protobuf", "numpy", "PIL", "cryptography"):
-        assert (site / name / "__init__.py").is_file(), name
+    def phase() -> str:
+        return str(client.get("/api/rotation").json()["services"][SERVICE]["phase"])
+
+    wait_until(lambda: phase() == "steady", "the timer verifies the first certificate")
+    # The host drops what is logged outside of an invocation, and the rotation works in threads of its own.
+    assert "INFO scoring_gateway: rotation of imagenet: " in up.err
+    # The process began as a placeholder without settings, and imports the worker's grpc and protobuf beside the app's.
+    pid = worker_pid(up)
+    began = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"WEBSITE_PLACEHOLDER_MODE=1" in began
+    assert not any(name in began for name in (b"SERVICES=", b"KEY_VAULT_URL=", b"IDENTITY_HEADER="))
+    mapped = Path(f"/proc/{pid}/maps").read_text()
+    app = Path(f"/proc/{pid}/cwd").readlink() / dist.SITE_PACKAGES
+    for module in ("grpc/_cython/cygrpc", "google/_upb/_message"):
+        assert f"{app}/{module}" in mapped
+        assert f"{ROOT}/.devstack/worker/python/3.13/LINUX/X64/{module}" in mapped
+    # Nothing of this project's folder or virtual environment is in it.
+    assert f"{ROOT}/.venv/" not in mapped
 
 
-def test_invalid_settings_are_reported_in_every_response(messages: Path) -> None:
-    requests: list[dict[str, Any]] = [
-        {
-            "id": "first",
-            "function": "score",
-            "binding": "req",
-            "body": "eA==",
-            "headers": {"content-type": "image/png"},
-        },
-        {"id": "second", "function": "ready", "binding": "req", "method": "GET"},
-        {"id": "third", "function": "live", "binding": "req", "method": "GET"},
-    ]
+def test_a_body_of_20_mb_arrives(client: httpx.Client) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (2580, 2580, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+    assert len(file.getvalue()) > 19_900_000
 
-    _, score, ready, live = invoke({"SERVICES": "cats", "KEY_VAULT_URL": "https://vault"}, messages, requests)
+    response = client.post("/api/services/imagenet-tensor/score", content=file.getvalue(), headers=IMAGE)
 
-    problems = [json.loads(response["body"]) for response in (score, ready)]
-    for response, problem in zip((score, ready), problems, strict=True):
-        assert response["status"] == "500"
-        assert problem["type"] == "urn:problem-type:scoring-gateway:misconfigured"
-    assert problems[0]["settings"] == ["SERVICE__CATS__ADDRESS"]
-    assert "SERVICE__CATS" not in ready["body"]  # the request has no key
-    assert live["status"] == "200"
+    assert response.status_code == 200, response.text
+    larger = client.post("/api/score", content=bytes(25_000_000), headers=IMAGE)
+    assert larger.json()["type"] == "urn:problem-type:scoring-gateway:image-too-large"
+
+
+async def test_64_requests_at_once_succeed_while_the_certificate_rotates(up: StackProcess) -> None:
+    services = RunningServices(up)
+    issued = services.vault.files.authority.issue()
+    coffee = photo("coffee").read_bytes()
+    problems: list[str] = []
+    rounds: list[int] = []
+
+    async with httpx.AsyncClient(base_url=up.url, timeout=60, trust_env=False, limits=httpx.Limits()) as client:
+
+        async def is_rotated() -> bool:
+            responses = await asyncio.gather(
+                *(client.post("/api/score?top=1", content=coffee, headers=IMAGE) for _ in range(64))
+            )
+            problems.extend(response.text for response in responses if response.status_code != 200)
+            rounds.append(len(responses))
+            state = (await client.get("/api/rotation")).json()["services"][SERVICE]
+            return bool(state["phase"] == "steady" and state["served"]["fingerprint"] == wanted)
+
+        wanted = fingerprint(issued.certificate)
+        await asyncio.to_thread(services.vault.set, CERTIFICATE, (issued.key + issued.chain).decode())
+        await until(is_rotated, 40, pause=0)
+
+    assert problems == []
+    assert len(rounds) >= 2
+
+
+def test_invocations_whose_clients_left_and_those_of_a_killed_worker_disturb_no_other(
+    up: StackProcess, client: httpx.Client
+) -> None:
+    coffee = photo("coffee").read_bytes()
+    with RunningServices(up).control() as plane:
+        plane.admin(SERVICE, {"faults": {"delay_ms": 3000}})
+        for _ in range(20):
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/api/score", content=coffee, headers=IMAGE, timeout=httpx.Timeout(30, read=0.02))
+
+        killed = worker_pid(up)
+
+        async def lose() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=up.url, timeout=60, trust_env=False) as several:
+                sent = [several.post("/api/score", content=coffee, headers=IMAGE) for _ in range(8)]
+                pending = asyncio.gather(*sent)
+                await asyncio.sleep(0.5)
+                os.kill(killed, signal.SIGKILL)
+                return await pending
+
+        lost = asyncio.run(lose())
+        plane.admin(SERVICE, {"faults": {}})
+
+    assert [(response.status_code, response.content) for response in lost] == [(500, b"")] * 8
+    # Waits for the next worker, which starts as the app at once.
+    assert top(client.post("/api/score", content=coffee, headers=IMAGE)) == "espresso"
+    pid = worker_pid(up)
+    assert pid != killed
+    assert not is_running(killed)
+    assert b"WEBSITE_PLACEHOLDER_MODE=0" in Path(f"/proc/{pid}/environ").read_bytes()
+    assert f"The worker (pid {killed}) ended (killed by SIGKILL): starting another" in up.err
+    assert "Traceback" not in up.err
+
+
+def test_invalid_settings_are_reported_in_every_response(up: StackProcess, tmp_path: Path) -> None:
+    package = Path(f"/proc/{worker_pid(up)}/cwd").readlink()
+    settings = {"SERVICES": "cats", "KEY_VAULT_URL": "https://vault"}
+    arguments = ("--app", package, "--port", "0", "--state", tmp_path, "--worker-process")
+
+    with ServerProcess(
+        "devstack.host", *arguments, log=tmp_path / "log", environment={**os.environ, **settings}
+    ) as host:
+        score = httpx.post(f"{host.address}/api/score", content=b"x", headers=IMAGE)
+        ready = httpx.get(f"{host.address}/api/health/ready")
+        live = httpx.get(f"{host.address}/api/health/live")
+
+    for response in (score, ready):
+        assert response.status_code == 500
+        assert response.json()["type"] == "urn:problem-type:scoring-gateway:misconfigured"
+    assert score.json()["settings"] == ["SERVICE__CATS__ADDRESS"]
+    assert "SERVICE__CATS" not in ready.text  # the request has no key
+    assert live.status_code == 200

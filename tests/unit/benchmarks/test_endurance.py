@@ -7,7 +7,7 @@ from shared.errors import problem_types
 # protocol endpoints, to which the endurance run sends nothing; and some of connections.
 ELSEWHERE = {
     *("control-plane-refused", "control-plane-unreachable", "identity-unavailable", "internal-error", "misconfigured"),
-    *("foreign-origin", "gateway-busy", "not-rotated", "overloaded", "rotation-busy"),
+    *("foreign-origin", "gateway-busy", "no-golden-photographs", "not-rotated", "overloaded", "rotation-busy"),
     *("vault-forbidden", "vault-rejected", "vault-throttled", "vault-unreachable"),
     *("invalid-key", "proxy-refused", "service-name-unresolved", "service-without-http2"),
     *("unsupported-content-encoding", "body-too-large", "invalid-tensor", "unknown-version", "method-not-offered"),

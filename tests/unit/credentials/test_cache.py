@@ -327,6 +327,8 @@ async def test_the_secondary_key_is_optional(error: Exception) -> None:
         ({"one": "k1", "two": "k2"}, SecretMissing),
         ({"one": "k1", "two": VaultThrottled("x"), "pins": PINS}, VaultThrottled),
         ({"one": "k1", "pins": "nonsense"}, InvalidPin),
+        ({"one": VaultThrottled("x"), "two": SecretMissing("x"), "pins": "nonsense"}, VaultThrottled),
+        ({"one": SecretMissing("x"), "two": VaultThrottled("x"), "pins": "nonsense"}, SecretMissing),
     ],
 )
 async def test_the_error_of_a_required_secret_is_raised(

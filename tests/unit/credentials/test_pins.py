@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from devstack.authority import Authority, fingerprint
-from shared.credentials.pins import read_pins
+from shared.credentials.pins import LONGEST, ClientCertificate, is_authority, load, read_pins, split
 from shared.errors import InvalidPin
 
 NOW = dt.datetime.now(dt.UTC)
@@ -60,7 +60,10 @@ def test_an_expired_pin_is_omitted_if_another_is_valid() -> None:
     pins = read_pins((EXPIRED.certificate + ONE.certificate).decode(), "cats-pins", NOW)
 
     assert pins.fingerprints == fingerprints(ONE.certificate)
-    assert "expired on" in pins.rejected[0]
+    [name], date = fingerprints(EXPIRED.certificate), NOW - dt.timedelta(days=1)
+    assert pins.rejected == (f"pin {name[:16]} in 'cats-pins' expired on {date:%Y-%m-%d}",)
+    at_its_end = load(ONE.certificate.decode()).not_valid_after_utc
+    assert len(read_pins(ONE.certificate.decode(), "cats-pins", at_its_end).rejected) == 1
 
 
 def test_a_single_expired_pin_is_used_so_that_the_handshake_fails_with_the_cause() -> None:
@@ -77,6 +80,10 @@ def test_a_single_expired_pin_is_used_so_that_the_handshake_fails_with_the_cause
         ("", "Secret 'cats-pins' contains no PEM certificate."),
         ("\n \0", "Secret 'cats-pins' contains no PEM certificate."),
         (ONE.key.decode(), "Secret 'cats-pins' contains no PEM certificate."),
+        (
+            BROKEN.decode() * 7,
+            f"C{'; c'.join(f"ertificate {number} in secret 'cats-pins' cannot be parsed" for number in range(1, 6))}.",
+        ),
         (BROKEN.decode(), "Certificate 1 in secret 'cats-pins' cannot be parsed."),
         (
             ONE.certificate.decode()[:-30],
@@ -92,3 +99,35 @@ def test_pins_without_a_valid_certificate_are_an_error(text: str, detail: str) -
 
 def test_identical_pins_are_equal() -> None:
     assert read_pins(ONE.chain.decode(), "a", NOW) == read_pins(ONE.chain.decode(), "a", NOW)
+
+
+def test_what_a_log_shows_of_pins_and_of_a_client_certificate() -> None:
+    one, two = fingerprints(ONE.certificate, TWO.certificate)
+
+    assert repr(read_pins((ONE.certificate + TWO.certificate).decode(), "a", NOW)) == f"<Pins {one[:16]}, {two[:16]}>"
+    assert "SECRET" not in repr(ClientCertificate(b"chain", b"SECRET", one, NOW))
+
+
+def test_the_usable_certificates_of_a_text_are_each_found_once() -> None:
+    text = b"".join((ONE.certificate, BROKEN, EXPIRED.certificate, ONE.certificate[:300] + b"\n", ONE.certificate))
+
+    found = split(text.decode())
+
+    assert [one.serial_number for one in found] == [
+        load(one.certificate.decode()).serial_number for one in (ONE, EXPIRED)
+    ]
+
+
+def test_a_text_is_read_up_to_its_longest_length() -> None:
+    for length, expected in ((LONGEST, 1), (LONGEST + 1, 0)):
+        text = ONE.certificate.decode().strip().rjust(length)
+        assert len(split(text)) == expected
+    assert LONGEST == 100_000
+
+
+def test_what_was_withdrawn_and_who_is_an_authority() -> None:
+    both, one = (read_pins(text.decode(), "a", NOW) for text in (ONE.certificate + TWO.certificate, ONE.certificate))
+
+    assert both.without(one) == fingerprints(TWO.certificate)
+    assert one.without(both) == ()
+    assert [is_authority(load(text.decode())) for text in (AUTHORITY.pem, ONE.certificate)] == [True, False]

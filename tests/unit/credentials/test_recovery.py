@@ -84,6 +84,7 @@ async def test_a_throttled_vault_is_left_alone_for_most_of_its_window(clock: Clo
 
     assert 60 <= len(vault.times) <= 121
     assert all(THROTTLED / 2 <= pause <= THROTTLED for pause in vault.pauses)
+    assert THROTTLED == 10  # the seconds of Key Vault's own window
     vault.cache.close()
 
 
@@ -127,6 +128,7 @@ async def test_any_exception_of_a_refresh_is_a_failure_with_its_cause_its_pause_
     assert repr(vault.cache) == "<CredentialCache stale>"
     assert vault.cache.problem is not None
     assert type(fault).__name__ in vault.cache.problem.detail
+    assert vault.cache.problem.retry_after == 1
     lines = [line for line in caplog.messages if "the last snapshot stays in use" in line]
     assert len(lines) == 4
     assert all("internal-error" in line for line in lines)

@@ -15,7 +15,7 @@ from shared.control_plane.types import Account
 from tests.support.devstack.processes import ROOT
 
 WHOLE = "must be a whole number from"
-HOST_OPTIONS = ("--once", "--enable-auth", "--workers 2")
+HOST_OPTIONS = ("--once", "--enable-auth", "--workers 2", "--worker-process")
 LEFT_OUT = "--services-only leaves out the Functions host, which {} is about: leave one of them out"
 MILLISECONDS = "argument --latency-ms: must be a number of milliseconds, 0 or more, not"
 
@@ -27,6 +27,10 @@ MILLISECONDS = "argument --latency-ms: must be a number of milliseconds, 0 or mo
         ("up --ports-from 65532", f"argument --ports-from: {WHOLE} 0 to 65531, not '65532'"),
         ("up --latency-ms nan", f"{MILLISECONDS} 'nan'"),
         ("up --latency-ms 2", "--latency-ms is about the simulated engine: add --engine simulated, or leave it out"),
+        (
+            "up --worker-process --workers 2",
+            "--worker-process starts one worker, as an instance in Azure: leave out --workers",
+        ),
         *((f"up --services-only {option}", LEFT_OUT.format(option.split()[0])) for option in HOST_OPTIONS),
         ("certificate new --days 0", f"argument --days: {WHOLE} 1 to 3650, not '0'"),
         ("certificate new --names a/b", "argument --names: must be a host name or an IP address, not 'a/b'"),

@@ -40,8 +40,8 @@ def test_a_json_response_must_be_neither_cached_nor_sniffed() -> None:
         "content-type": "application/json",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
-        "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Inference-Header-Content-Length, "
-        "Scoring-Service",
+        "Access-Control-Expose-Headers": "Server-Timing, Retry-After, X-Request-Id, Model-Version, Scoring-Service, "
+        "Inference-Header-Content-Length",
         "Server-Timing": "x",
     }
 

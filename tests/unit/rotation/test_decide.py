@@ -89,6 +89,10 @@ CASES: dict[str, tuple[ObservedState, Step]] = {
     ),
     "endpoint serves an unknown certificate, none pinned": (state(served="unknown", pins=frozenset()), AddPin(NEW)),
     "update running": (state(memory=updating(99), progress=RUNNING), Wait(NOW + 1, "the update is running")),
+    "update running, and its certificate is served already": (
+        state(served="new", memory=updating(99), progress=RUNNING),
+        Wait(NOW + 1, "the update is running"),
+    ),
     "update hung": (
         state(memory=updating(100), progress=RUNNING),
         Fail(NEW, Failure(Reason.UPDATE_HUNG, "the update did not end in time", NOW)),
@@ -285,6 +289,13 @@ CASES: dict[str, tuple[ObservedState, Step]] = {
     ),
     "pinned alone": (state(served="new", pins=ONLY_NEW, memory=GOOD_NEW), Nothing()),
 }
+
+
+def test_the_pauses_before_a_retry_end_at_a_day() -> None:
+    failure = Failure(Reason.UPDATE_FAILED, "boom", NOW, 40)
+    step = decide(state(memory=replace(GOOD_OLD, failed={"new": failure})), POLICY)
+
+    assert step == Stop(Reason.UPDATE_FAILED, "boom", NOW + 24 * 3600)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -85,3 +85,7 @@ def test_a_complete_rotation_changes_one_key_at_a_time() -> None:
     assert step == Finish()
     assert [kind for kind, _ in changed] == [SECONDARY, PRIMARY]
     assert changed[1][1] - changed[0][1] >= PROPAGATION
+
+
+def test_the_other_key() -> None:
+    assert [kind.other for kind in KeyKind] == [SECONDARY, PRIMARY]

@@ -304,3 +304,19 @@ def test_the_strength_of_other_keys() -> None:
     assert strength(ed25519.Ed25519PrivateKey.generate().public_key()) == 128
     assert strength(ed448.Ed448PrivateKey.generate().public_key()) == 224
     assert strength(x25519.X25519PrivateKey.generate().public_key()) == 0, "it signs nothing"
+
+
+def test_what_a_message_shows_of_a_certificate() -> None:
+    found = certificate(LEAF, *CHAIN)
+    assert repr(found) == f"<Certificate {found.fingerprint[:16]}>"
+
+    fault = validate(leaf(sans=tuple(f"{number}.com" for number in range(12))), REQUIREMENTS, NOW)
+    shown = ", ".join(f"{number}.com" for number in range(10))
+    assert fault == f"it does not cover cats.example.com, but {shown} and 2 more"
+
+
+def test_of_certificates_without_their_key_the_first_is_the_leaf() -> None:
+    text = pem(ec.generate_private_key(ec.SECP256R1()), LEAF.certificate, *CHAIN).decode()
+
+    assert parse(text).leaf == LEAF.certificate
+    assert not parse(text).has_own_key

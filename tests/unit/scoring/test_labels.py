@@ -1,6 +1,7 @@
 """Loading class names and ranking scores."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,39 @@ def test_scores_are_rounded_to_six_digits() -> None:
     assert (label.score, other.score) == (0.123457, 0.0)
 
 
+@pytest.mark.parametrize("top", [1, 9, 10, 11, 20])
+def test_few_and_many_labels_have_the_same_order(top: int) -> None:
+    many = scores(*(number % 7 for number in range(30)))
+
+    expected = sorted(range(30), key=lambda index: (-(index % 7), index))
+    assert [label.id for label in rank(many, NAMES, Ranking(top=top))] == expected[:top]
+
+
+def test_classes_without_any_score_are_each_returned_once() -> None:
+    assert [label.id for label in rank(scores(0, 0, 0, 0), NAMES, Ranking(top=3))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("top", "sorted_"), [(10, False), (11, True)])
+def test_only_many_labels_take_a_sort_of_all_scores(monkeypatch: pytest.MonkeyPatch, top: int, sorted_: bool) -> None:
+    found: list[int] = []
+    best = labels._best
+
+    def counted(*arguments: Any) -> list[int]:
+        found.append(1)
+        return best(*arguments)
+
+    monkeypatch.setattr(labels, "_best", counted)
+    rank(scores(*range(30)), NAMES, Ranking(top=top))
+
+    assert (not found) is sorted_
+
+
+def test_softmax_is_along_the_last_axis() -> None:
+    rows = softmax(np.array([[0, 0], [1, 1], [0, np.log(3)]], dtype=np.float32))
+
+    assert rows.tolist() == [[0.5, 0.5], [0.5, 0.5], [0.25, 0.75]]
+
+
 @pytest.mark.parametrize("top", [0, 4, 999])
 def test_zero_or_more_than_all_labels_returns_all(top: int) -> None:
     assert len(rank(scores(0.1, 0.2, 0.3, 0.4), NAMES, Ranking(top=top))) == 4
@@ -70,6 +104,7 @@ def test_custom_labels_are_read_from_a_file(tmp_path: Path) -> None:
     file.write_text("chat\nchien\npoisson rouge é\n", encoding="utf-8")
 
     assert load(str(file)) == ("chat", "chien", "poisson rouge é")
+    assert load(str(file)) is load(str(file)), "a file is read once"
 
 
 def test_a_relative_path_of_labels_starts_at_the_app_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

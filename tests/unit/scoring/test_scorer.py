@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -27,6 +28,9 @@ from shared.scoring.scorer import Scorer, batches
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
+from shared.upstream.codecs import RequestTemplate, Selector
+from shared.upstream.codecs.tensorflow import TensorFlowCodec
+from shared.upstream.service import Upstream
 from tests.support.fake_upstream import Infer, upstream
 
 MakeScorer = Callable[..., Scorer]
@@ -38,8 +42,15 @@ def picture(colour: tuple[int, int, int] = (10, 20, 30), size: int = 32) -> byte
     return out.getvalue()
 
 
-def response(*scores: float) -> bytes:
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1), TensorShapeProto.Dim(size=len(scores))])
+def damaged() -> bytes:
+    """A picture whose header and length are whole, and whose pixels are not."""
+    whole = picture(size=64)
+    pixels = whole.index(b"IDAT") + 8
+    return whole[:pixels] + b"reject" + whole[pixels + 6 :]
+
+
+def response(*scores: float, rows: int = 1) -> bytes:
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in (rows, len(scores) // rows)])
     tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=scores)
     return PredictResponse(outputs={"output_alias": tensor}).SerializeToString()
 
@@ -47,9 +58,9 @@ def response(*scores: float) -> bytes:
 class Service:
     """Returns the same response to every request, and records the requests."""
 
-    def __init__(self, *scores: float, error: Exception | None = None) -> None:
+    def __init__(self, *scores: float, error: Exception | None = None, rows: int = 1) -> None:
         self.requests: list[PredictRequest] = []
-        self._response = response(*(scores or (0.25, 0.75)))
+        self._response = response(*(scores or (0.25, 0.75)), rows=rows)
         self._error = error
 
     async def __call__(self, request: bytes, context: RequestContext) -> bytes:
@@ -156,17 +167,69 @@ async def test_the_other_images_are_cancelled_after_a_failure(scorer: MakeScorer
 
 
 async def test_a_rejected_image_that_cannot_be_decoded_is_a_damaged_image(scorer: MakeScorer) -> None:
-    broken = picture(size=64)[:-30]
+    service, broken = Service(error=ServiceRejected("bad image")), damaged()
 
-    with pytest.raises(DamagedImage):
-        await scorer(Service(error=ServiceRejected("bad image"))).score([Upload("a", broken)], Ranking(), context())
+    with pytest.raises(DamagedImage) as caught:
+        await scorer(service).score([Upload("a", broken)], Ranking(), context())
+
+    assert caught.value.members == {"file": "a", "index": 0}
+    assert [list(request.inputs["images"].string_val) for request in service.requests] == [[broken]]
 
 
-async def test_a_rejected_image_that_is_valid_is_a_service_rejection(scorer: MakeScorer) -> None:
+async def test_an_image_that_the_service_accepts_is_not_decoded(scorer: MakeScorer) -> None:
+    assert await scorer(Service()).score([Upload("a", damaged())], Ranking(), context())
+
+
+@pytest.mark.parametrize("form", [InputForm.ENCODED, InputForm.TENSOR])
+async def test_a_rejected_image_that_is_valid_is_a_service_rejection(scorer: MakeScorer, form: InputForm) -> None:
+    service = Service(error=ServiceRejected("no such input"))
+
     with pytest.raises(ServiceRejected):
-        await scorer(Service(error=ServiceRejected("no such input"))).score(
-            [Upload("a", picture())], Ranking(), context()
-        )
+        await scorer(service, input_form=form).score([Upload("a", picture())], Ranking(), context())
+
+    assert len(service.requests) == 1
+
+
+async def test_in_place_of_an_image_that_cannot_be_scored_there_is_its_fault(scorer: MakeScorer) -> None:
+    service = Service()
+    uploads = [Upload("good", picture()), Upload("bad", b"hello"), Upload("large", picture() + bytes(5000))]
+
+    results = await scorer(service, Limits(image_bytes=4000)).score_partially(uploads, Ranking(top=1), context())
+
+    kinds = [type(result).__name__ for result in results]
+    assert kinds == ["Prediction", "UnsupportedImage", "ImageTooLarge"]
+    assert len(service.requests) == 1
+    with pytest.raises(TooManyImages):
+        await scorer(service, Limits(images=2)).score_partially(uploads, Ranking(), context())
+
+
+async def test_where_every_image_fails_a_fault_of_the_service_is_raised_and_other_faults_are_listed(
+    scorer: MakeScorer,
+) -> None:
+    uploads = [Upload("bad", b"hello"), Upload("good", picture())]
+
+    with pytest.raises(ServiceFailed, match="boom"):
+        await scorer(Service(error=ServiceFailed("boom"))).score_partially(uploads, Ranking(), context())
+    found = await scorer(Service()).score_partially(uploads[:1] * 2, Ranking(), context())
+    assert [type(one) for one in found] == [UnsupportedImage] * 2
+    with pytest.raises(LookupError):
+        await scorer(Service(error=LookupError("a fault"))).score_partially(uploads, Ranking(), context())
+
+
+async def test_the_service_s_own_output_is_neither_ranked_nor_named(scorer: MakeScorer) -> None:
+    service = Service(0.2, 0.5, 0.3)
+    uploads = [Upload("a", picture()), Upload("b", picture())]
+
+    outputs = await scorer(service).outputs(uploads, Selector(signature="other"), context())
+
+    assert [output.values.tolist() for output in outputs] == [[pytest.approx([0.2, 0.5, 0.3])]] * 2
+    assert {request.model_spec.signature_name for request in service.requests} == {"other"}
+
+
+async def test_scores_have_six_digits(scorer: MakeScorer) -> None:
+    [prediction] = await scorer(Service(0.12345678, 0.5)).score([Upload("a", picture())], Ranking(top=0), context())
+
+    assert prediction.scores == [0.123457, 0.5]
 
 
 async def test_a_service_failure_names_no_file(scorer: MakeScorer) -> None:
@@ -210,6 +273,60 @@ async def test_a_timeout_names_the_late_image_and_its_step(scorer: MakeScorer) -
 
     assert caught.value.detail == "The deadline passed while Key Vault was being read."
     assert caught.value.members == {"file": "late", "index": 1}
+
+
+async def test_a_timeout_while_the_model_is_looked_up_is_an_exceeded_deadline(
+    scorer: MakeScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(_upstream: Upstream, _context: RequestContext) -> NoReturn:
+        raise TimeoutError
+
+    monkeypatch.setattr(Upstream, "model_codec", late)
+
+    with pytest.raises(DeadlineExceeded):
+        await scorer(Service()).score([Upload("a", picture())], Ranking(), context())
+
+
+async def test_a_timeout_of_a_batch_is_an_exceeded_deadline(scorer: MakeScorer) -> None:
+    uploads = [Upload("a", picture()), Upload("b", picture())]
+
+    with pytest.raises(DeadlineExceeded):
+        await scorer(Service(error=TimeoutError()), max_batch=4).score(uploads, Ranking(), context())
+
+
+async def test_a_batch_of_tensors(scorer: MakeScorer) -> None:
+    service = Service(0.2, 0.8, 0.6, 0.4, rows=2)
+    uploads = [Upload("a", picture((127, 255, 0))), Upload("b", picture((255, 127, 0)))]
+
+    first, second = await scorer(service, max_batch=4, input_form=InputForm.TENSOR).score(
+        uploads, Ranking(top=1), context()
+    )
+
+    tensor = service.requests[0].inputs["images"]
+    assert [dim.size for dim in tensor.tensor_shape.dim] == [2, 224, 224, 3]
+    pixels = np.frombuffer(tensor.tensor_content, "<f4").reshape(2, 224, 224, 3)
+    assert pixels[:, 100, 100, 1].tolist() == [1, 0]
+    assert [(one.file, one.labels[0].id) for one in (first, second)] == [("a", 1), ("b", 0)]
+
+
+async def test_requests_are_prepared_once_for_the_default_signature(
+    scorer: MakeScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[Selector] = []
+    original = TensorFlowCodec.requests
+
+    def requests(codec: TensorFlowCodec, selector: Selector) -> RequestTemplate:
+        prepared.append(selector)
+        return original(codec, selector)
+
+    monkeypatch.setattr(TensorFlowCodec, "requests", requests)
+    one, uploads = scorer(Service()), [Upload("a", picture())]
+    for _ in range(2):
+        await one.score(uploads, Ranking(), context())
+        await one.outputs(uploads, Selector(), context())
+        await one.outputs(uploads, Selector(signature="other"), context())
+
+    assert prepared == [Selector(), *[Selector(signature="other")] * 2]
 
 
 class Batches:
@@ -257,12 +374,10 @@ async def test_a_damaged_image_in_a_batch_is_named(scorer: MakeScorer) -> None:
 
 async def test_an_image_for_which_the_service_rejects_a_batch_is_found(scorer: MakeScorer) -> None:
     service = Batches()
-    whole = picture(size=64)
-    pixels = whole.index(b"IDAT") + 8
-    damaged = whole[:pixels] + b"reject" + whole[pixels + 6 :]
+    uploads = [Upload("a", picture()), Upload("b", damaged())]
 
     with pytest.raises(DamagedImage) as caught:
-        await scorer(service, max_batch=4).score([Upload("a", picture()), Upload("b", damaged)], Ranking(), context())
+        await scorer(service, max_batch=4).score(uploads, Ranking(), context())
 
     assert caught.value.members == {"file": "b", "index": 1}
     assert service.sizes[0] == 2
@@ -275,6 +390,10 @@ async def test_an_image_for_which_the_service_rejects_a_batch_is_found(scorer: M
         ([1] * 9, 4, 1000, [4, 4, 1]),
         ([500, 500, 100], 8, 1000, [1, 2]),
         ([2000, 10], 8, 1000, [1, 1]),
+        ([484, 484], 8, 1000, [2]),  # with 16 bytes for each
+        ([484, 485], 8, 1000, [1, 1]),
+        ([300, 300, 300, 300], 3, 948, [3, 1]),
+        ([300, 300, 300, 300], 3, 947, [2, 2]),
     ],
 )
 def test_how_images_share_calls(sizes: list[int], most: int, room: int, expected: list[int]) -> None:

@@ -6,14 +6,17 @@ import pytest
 
 from shared.errors import Misconfigured
 from shared.settings import (
+    Activation,
     Auth,
     ChannelOrder,
     Datatype,
+    Fit,
     IdentityKind,
     InputForm,
     Layout,
     Metadata,
     OutputForm,
+    OutputKind,
     Protocol,
     Tls,
     Trust,
@@ -130,8 +133,14 @@ def test_every_setting_of_a_service_is_used() -> None:
             "SERVICE__BIG_CATS__CHANNEL_SCALE": "1,1,1",
             "SERVICE__BIG_CATS__CHANNEL_ORDER": "BGR",
             "SERVICE__BIG_CATS__OUTPUT_NAME": "y",
+            "SERVICE__BIG_CATS__RESIZE": "crop",
+            "SERVICE__BIG_CATS__PADDING": "9",
+            "SERVICE__BIG_CATS__OUTPUT": "scores",
+            "SERVICE__BIG_CATS__ACTIVATION": "softmax",
             "SERVICE__BIG_CATS__OUTPUT_FORM": "logits",
             "SERVICE__BIG_CATS__LABELS": "labels/cats.txt",
+            "SERVICE__BIG_CATS__GOLDEN": "golden/cats",
+            "SERVICE__BIG_CATS__GOLDEN_ENFORCE": "true",
             "SERVICE__BIG_CATS__MAX_MESSAGE_BYTES": "8388608",
             "SERVICE__BIG_CATS__DEADLINE_MS": "2500",
             "SERVICE__BIG_CATS__MAX_CONCURRENCY": "8",
@@ -142,6 +151,8 @@ def test_every_setting_of_a_service_is_used() -> None:
     assert values.pop("preprocessing") == {
         "size": 299,
         "resize": 320,
+        "fit": Fit.CROP,
+        "padding": 9,
         "mean": (103.9, 116.8, 123.7),
         "scale": (1, 1, 1),
         "order": ChannelOrder.BGR,
@@ -176,8 +187,12 @@ def test_every_setting_of_a_service_is_used() -> None:
         "protocol": Protocol.TENSORFLOW,
         "metadata": Metadata.KEEP,
         "output_name": "y",
+        "output": OutputKind.SCORES,
+        "activation": Activation.SOFTMAX,
         "output_form": OutputForm.LOGITS,
         "labels": "labels/cats.txt",
+        "golden": "golden/cats",
+        "golden_enforce": True,
         "max_message_bytes": 8 * 1024 * 1024,
         "deadline_seconds": 2.5,
         "max_concurrency": 8,
@@ -269,6 +284,12 @@ def test_a_secret_in_place_of_its_name_is_not_repeated() -> None:
     assert "p4ssw0rd" not in detail
 
 
+def test_a_check_is_enforced_only_where_there_is_one() -> None:
+    assert "GOLDEN names no folder" in faults(SERVICE__CATS__GOLDEN_ENFORCE="true")
+    assert "it is one of no, yes, false, true" in faults(SERVICE__CATS__GOLDEN="x", SERVICE__CATS__GOLDEN_ENFORCE="1")
+    assert not load({**MINIMAL, "SERVICE__CATS__GOLDEN_ENFORCE": "false"}).services["cats"].golden_enforce
+
+
 def test_the_settings_of_a_rotated_service() -> None:
     settings = load({**MINIMAL, **ROTATED, "ROTATION_GRACE_SECONDS": "0", "ROTATION_ALLOW_SELF_SIGNED": "yes"})
 
@@ -343,3 +364,43 @@ def test_a_service_with_public_trust_and_no_authorization_needs_no_vault() -> No
 
     assert settings.vault is None
     assert settings.services["cats"].call_metadata == (("seldon-model", "resnet"), ("x-team", "vision"))
+
+
+def test_the_earlier_name_of_the_activation_still_works() -> None:
+    def activation(**changes: str) -> Activation:
+        return load({**MINIMAL, **changes}).services["cats"].activation_function
+
+    assert activation() is Activation.NONE
+    assert activation(SERVICE__CATS__OUTPUT_FORM="logits") is Activation.SOFTMAX
+    assert activation(SERVICE__CATS__ACTIVATION="sigmoid") is Activation.SIGMOID
+    assert activation(SERVICE__CATS__ACTIVATION="softmax", SERVICE__CATS__OUTPUT_FORM="logits") is Activation.SOFTMAX
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"ACTIVATION": "sigmoid", "OUTPUT_FORM": "logits"},
+            "OUTPUT_FORM is logits, which contradicts ACTIVATION=sigmoid",
+        ),
+        ({"OUTPUT": "raw", "ACTIVATION": "softmax"}, "ACTIVATION is set, but OUTPUT is raw"),
+        ({"OUTPUT": "raw", "OUTPUT_FORM": "logits"}, "OUTPUT_FORM is set, but OUTPUT is raw"),
+        ({"OUTPUT": "raw", "LABELS": "imagenet"}, "LABELS is set, but OUTPUT is raw"),
+        ({"LABELS": "service"}, "LABELS is service, but only Triton names its classes"),
+        ({"RESIZE": "stretch"}, "RESIZE is stretch, but the service gets files"),
+        ({"RESIZE": "letterbox", "INPUT_FORM": "tensor", "IMAGE_RESIZE": "300"}, "IMAGE_RESIZE is set, but RESIZE is"),
+        ({"PADDING": "256"}, "PADDING is '256'; a whole number from 0 to 255"),
+        ({"OUTPUT": "boxes"}, "OUTPUT is 'boxes'; it is one of classes, scores, raw"),
+    ],
+)
+def test_outputs_that_do_not_fit_together_are_errors(changes: dict[str, str], fault: str) -> None:
+    detail = faults(**{f"SERVICE__CATS__{key}": value for key, value in changes.items()})
+
+    assert f"SERVICE__CATS__{fault}" in detail
+
+
+def test_raw_means_every_output_unless_one_is_named() -> None:
+    raw = {**MINIMAL, "SERVICE__CATS__OUTPUT": "raw"}
+
+    assert load(raw).services["cats"].output_name == ""
+    assert load({**raw, "SERVICE__CATS__OUTPUT_NAME": "boxes"}).services["cats"].output_name == "boxes"

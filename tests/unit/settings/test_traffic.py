@@ -29,6 +29,7 @@ def test_a_weight_may_be_0_beside_another() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
+        ({"SERVICE__BLUE__OUTPUT": "raw"}, "SERVICE__CATS__TRAFFIC names services with different OUTPUT: classes, raw"),
         ({"SERVICE__CATS__TRAFFIC": "blue"}, "SERVICE__CATS__TRAFFIC has 'blue'; a service and its weight"),
         ({"SERVICE__CATS__TRAFFIC": "blue:90%"}, "has 'blue:90%'; a service and its weight from 0 to 1000"),
         ({"SERVICE__CATS__TRAFFIC": "blue:-1"}, "has 'blue:-1'; a service and its weight"),

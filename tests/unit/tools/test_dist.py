@@ -30,14 +30,14 @@ def test_generated_code_is_packed_and_what_it_comes_from_is_not() -> None:
     assert not [name for name in names if name.endswith((".proto", ".pyi", ".pyc", ".md"))]
 
 
-def test_labels_of_ones_own_are_packed(tmp_path: Path) -> None:
-    for name in ("function_app.py", "host.json", "labels/cats.txt", "labels/.hidden", "notes/cats.txt"):
+def test_labels_and_golden_photographs_of_ones_own_are_packed(tmp_path: Path) -> None:
+    for name in ("function_app.py", "host.json", "labels/cats.txt", "labels/.hidden", "golden/a.png", "notes/cats.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
 
     names = [path.as_posix() for path in dist.app_files(tmp_path)]
 
-    assert names == ["function_app.py", "host.json", "labels/cats.txt"]
+    assert names == ["function_app.py", "host.json", "golden/a.png", "labels/cats.txt"]
 
 
 def test_a_zip_file_knows_no_dates_and_no_order(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -14,12 +13,9 @@ from shared.traffic.decide import FAILING_SECONDS, FAILURES, RAMP_SECONDS, State
 from shared.traffic.split import WAIT_SECONDS, Split
 from tests.support.clock import Clock
 
-if TYPE_CHECKING:
-    from shared.upstream.client import ServiceClient
-
 
 class Member:
-    """A member's client as a split sees it, and what its checks find, after ``seconds``."""
+    """A member as a split sees it, and what its checks find, after ``seconds``."""
 
     def __init__(self) -> None:
         self.responds = True
@@ -35,8 +31,11 @@ class Members:
         self.clock = clock
         self.blue, self.green = Member(), Member()
         settings = SplitSettings("cats", (("blue", 50), ("green", 50)))
-        clients = {"blue": cast("ServiceClient", self.blue), "green": cast("ServiceClient", self.green)}
-        self.split = Split(settings, clients, self.check)
+        self.split = Split(settings, self.is_ready, self.check)
+
+    def is_ready(self, name: str) -> bool:
+        member: Member = getattr(self, name)
+        return member.responds
 
     async def check(self, name: str) -> str:
         member: Member = getattr(self, name)

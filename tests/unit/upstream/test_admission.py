@@ -96,6 +96,14 @@ def test_permits_are_acquired_up_to_the_limit_and_released() -> None:
     assert "0 of 3.0 images" in repr(admission)
 
 
+def test_the_images_of_requests_add_up(clock: Clock) -> None:
+    admission, context = Admission(64, 10), RequestContext("request", clock.now + 10)
+
+    with admission.permit(3, context), admission.permit(1, context):
+        assert " 4 of " in repr(admission)
+    assert " 0 of " in repr(admission)
+
+
 def test_a_request_is_admitted_below_the_limit_however_many_its_images() -> None:
     admission = Admission(3, 10)
 
@@ -107,6 +115,19 @@ def test_a_request_is_admitted_below_the_limit_however_many_its_images() -> None
         for images in (1, 8):
             with pytest.raises(Overloaded), admission.permit(images, context()):
                 pass
+
+
+def test_work_that_can_wait_has_room_below_a_share_of_the_limit() -> None:
+    admission = Admission(4, 10)
+    assert admission.has_room(0.5)
+    with admission.permit(1, context()):
+        assert admission.has_room(0.5)
+        with admission.permit(1, context()):
+            assert not admission.has_room(0.5)
+    alone = Admission(1, 10)
+    assert alone.has_room(0.5)
+    with alone.permit(1, context()):
+        assert not alone.has_room(0.5)
 
 
 def test_a_permit_is_released_after_any_exception() -> None:

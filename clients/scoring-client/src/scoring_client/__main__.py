@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         _escape_unencodable(stream)
-    options = parse(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:2] in (["golden", "record"], ["golden", "check"]):
+        return _golden(given[1:])
+    options = parse(given)
     try:
         # Before the event loop, which could not end while a thread waits for input.
         stdin = sys.stdin.buffer.read(MAX_BYTES + 1) if STDIN in options.paths else b""
@@ -39,6 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return SOME_FAILED
     except OSError as error:
         return _report(f"the results cannot be written: {error.strerror or error}", SOME_FAILED)
+    except KeyboardInterrupt:
+        return _report("interrupted", _SIGNALLED + signal.SIGINT)
+
+
+def _golden(arguments: Sequence[str]) -> int:
+    from scoring_client import golden  # noqa: PLC0415 - most runs do not need it
+
+    try:
+        return asyncio.run(golden.run(golden.parse(arguments)))
+    except Stop as stop:
+        return _report(str(stop), stop.code)
     except KeyboardInterrupt:
         return _report("interrupted", _SIGNALLED + signal.SIGINT)
 

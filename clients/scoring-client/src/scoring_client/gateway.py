@@ -61,7 +61,6 @@ class Gateway:
         self._target = target
         self._retries = retries
         self._reached = False
-        self._address = _address(target)
         limits = httpx.Limits(max_connections=target.concurrency, max_keepalive_connections=target.concurrency)
         timeout = httpx.Timeout(target.timeout + _MARGIN, connect=_CONNECT_SECONDS)
         self._client = httpx.AsyncClient(
@@ -75,17 +74,31 @@ class Gateway:
             NotScored: this image could not be scored.
             Stop: no other could be either.
         """
+        return await self._answer(_address(self._target), image, responses.labels)
+
+    async def check_golden(self) -> Json:
+        """The gateway's report of the service's golden photographs.
+
+        Raises:
+            NotScored: they could not be checked.
+            Stop: the gateway cannot be reached, or refuses the key.
+        """
+        service = self._target.service
+        query = f"?{httpx.QueryParams({'service': service})}" if service else ""
+        return await self._answer(f"{self._target.url}/api/golden{query}", b"", responses.golden)
+
+    async def _answer(self, address: str, body: bytes, parse: responses.Parse) -> Json:
         retries = self._retries(self._target.max_wait)
         while True:
-            outcome = await self._attempt(image, retries)
+            outcome = await self._attempt(address, body, parse, retries)
             if not isinstance(outcome, float):
                 return outcome
             await asyncio.sleep(outcome)
 
-    async def _attempt(self, image: bytes, retries: Retries) -> Json | float:
+    async def _attempt(self, address: str, body: bytes, parse: responses.Parse, retries: Retries) -> Json | float:
         """The answer, or the seconds until the next attempt."""
         try:
-            response = await asyncio.wait_for(self._post(image), self._target.timeout + _MARGIN)
+            response = await asyncio.wait_for(self._post(address, body), self._target.timeout + _MARGIN)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return self._pause_before_reconnecting(retries, error)
         except _LOST:
@@ -96,7 +109,7 @@ class Gateway:
             raise NotScored(Problem("The request failed", f"{type(error).__name__}.")) from None
         self._reached = True
         with_key = bool(self._target.key)
-        answer = responses.read(response.status_code, response.headers, response.content, with_key=with_key)
+        answer = responses.read(response.status_code, response.headers, response.content, parse, with_key=with_key)
         if isinstance(answer, responses.Refused):
             return _pause_or_fail(retries.pause(answer.retry_after) if answer.retry else None, answer.problem)
         return answer
@@ -109,11 +122,9 @@ class Gateway:
     ) -> None:
         await self._client.aclose()
 
-    async def _post(self, image: bytes) -> httpx.Response:
+    async def _post(self, address: str, body: bytes) -> httpx.Response:
         # The gateway detects the image format. Bytes, not a stream, so that a Content-Length is sent.
-        return await self._client.post(
-            self._address, content=image, headers={"Content-Type": "application/octet-stream"}
-        )
+        return await self._client.post(address, content=body, headers={"Content-Type": "application/octet-stream"})
 
     def _pause_before_reconnecting(self, retries: Retries, error: httpx.TransportError) -> float:
         """Seconds until the next attempt: a gateway that responded before may be restarting.

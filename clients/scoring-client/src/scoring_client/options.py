@@ -32,6 +32,7 @@ examples:
   scoring-client cat.jpg dog.jpg
   scoring-client --top 1 --out results.jsonl --resume holidays/
   curl -s https://example.com/cat.jpg | scoring-client -
+  scoring-client golden check --help
 """
 
 
@@ -92,6 +93,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def connection(url: str | None, key: str | None, environ: Mapping[str, str]) -> tuple[str, str, str]:
+    """The gateway's URL, the service that it names, and the key, each from the option or else the environment.
+
+    Raises:
+        ValueError: the URL is not a gateway's, or the key cannot be sent.
+    """
+    address = _address(url or environ.get("SCORING_URL", "").strip() or URL)
+    key = key or environ.get("SCORING_KEY", "").strip() or address.key
+    _check_key(key, address.url)
+    return address.url, address.service, key
+
+
 def _options(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
     if given.paths.count(STDIN) > 1:
         raise ValueError("- is given twice, and stdin holds one image")
@@ -100,15 +113,13 @@ def _options(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
         raise ValueError("--resume needs --out FILE, in the format jsonl")
     if given.resume and given.overwrite:
         raise ValueError("--resume and --overwrite contradict each other")
-    address = _address(given.url or environ.get("SCORING_URL", "").strip() or URL)
-    key = given.key or environ.get("SCORING_KEY", "").strip() or address.key
-    _check_key(key, address.url)
+    url, service, key = connection(given.url, given.key, environ)
     return Options(
         paths=tuple(given.paths),
         target=Target(
-            url=address.url,
+            url=url,
             key=key,
-            service=given.service or address.service,
+            service=given.service or service,
             traffic_key=given.traffic_key,
             top=given.top,
             threshold=given.threshold,

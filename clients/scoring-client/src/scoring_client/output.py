@@ -1,7 +1,7 @@
 """The formats of results: a table for people, JSON lines or a JSON array for programs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from scoring_client.results import Failed, Json, Result, Scored, printable
@@ -11,6 +11,8 @@ FORMATS = ("table", "jsonl", "json")
 Write = Callable[[str], object]
 
 _LABEL_WIDTH = 28
+# The numbers of an output that the table has.
+_SHOWN = 4
 
 
 class Writer(Protocol):
@@ -76,10 +78,24 @@ def writer(format_name: str, write: Write) -> Writer:
 
 def _rows(result: Scored) -> list[str]:
     file = printable(result.file)
+    if not result.labels and (found := _numbers(result)):
+        return [_row("-", text, "" if number else file) for number, text in enumerate(found)]
     if not result.labels:
         return [_row("-", "(no label reaches the threshold)", file)]
     rows = [(f"{label['score']:.2%}", printable(label["label"])) for label in result.labels]
     return [_row(score, label, "" if number else file) for number, (score, label) in enumerate(rows)]
+
+
+def _numbers(result: Scored) -> list[str]:
+    """The outputs or scores of a service that returns no labels: the first numbers of each."""
+    if result.outputs is None:
+        return [] if result.scores is None else [_first("scores", "", [len(result.scores)], result.scores)]
+    return [_first(one.name, f" {one.datatype}", one.shape, one.data) for one in result.outputs]
+
+
+def _first(name: str, datatype: str, shape: Sequence[int], data: Sequence[object]) -> str:
+    shown = ", ".join(f"{value:.4g}" if isinstance(value, float) else str(value)[:20] for value in data[:_SHOWN])
+    return printable(f"{name}{datatype} [{','.join(map(str, shape))}]: {shown}{', ...' if len(data) > _SHOWN else ''}")
 
 
 def _row(score: str, label: str, file: str) -> str:

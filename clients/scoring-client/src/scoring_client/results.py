@@ -1,7 +1,7 @@
 """The outcome of an image, labels or a problem, and the exception that ends the whole run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 Json = dict[str, Any]
@@ -43,8 +43,40 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Output:
+    """An output of a model as it is: numbers, booleans or strings, flat and row by row; None is NaN or infinity."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: list[Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the image is in the model's input, and so where a point of an output is in the image.
+
+    ``width`` and ``height`` are the image's, turned upright by its EXIF ``orientation``.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    input_width: int
+    input_height: int
+    scale_x: float
+    scale_y: float
+    pad_left: float
+    pad_top: float
+
+    def in_image(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the model's input, as of a box, in the pixels of the upright image."""
+        return (x - self.pad_left) / self.scale_x, (y - self.pad_top) / self.scale_y
+
+
+@dataclass(frozen=True)
 class Scored:
-    """An image with its labels; ``answer`` holds the gateway's members for it, ``labels`` among them."""
+    """An image with its labels, scores or outputs; ``answer`` holds the gateway's members for it."""
 
     file: str
     answer: Json = field(repr=False)
@@ -53,6 +85,25 @@ class Scored:
     def labels(self) -> list[Json]:
         labels: list[Json] = self.answer["labels"]
         return labels
+
+    @property
+    def scores(self) -> list[float] | None:
+        """Each class's score, where all were requested or the service returns scores."""
+        return self.answer.get("scores")
+
+    @property
+    def outputs(self) -> list[Output] | None:
+        """The model's outputs, of a service that returns them as they are."""
+        found = self.answer.get("outputs")
+        if found is None:
+            return None
+        return [Output(one["name"], one["datatype"], tuple(one["shape"]), one["data"]) for one in found]
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the image is in the model's input, beside :attr:`outputs`."""
+        found = self.answer.get("placement")
+        return None if found is None else Placement(**{one.name: found[one.name] for one in fields(Placement)})
 
     @property
     def record(self) -> Json:

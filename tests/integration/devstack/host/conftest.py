@@ -9,6 +9,8 @@ from tests.support.devstack.processes import ServerProcess
 
 __all__ = ["start_host"]
 
+WAYS: list[list[str]] = [[], ["--worker-process"]]
+
 
 @pytest.fixture(scope="module")
 def yearly_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -16,10 +18,17 @@ def yearly_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("yearly") / "yearly"
 
 
+@pytest.fixture(scope="module", params=WAYS, ids=str)
+def way(request: pytest.FixtureRequest) -> list[str]:
+    """The options of either way to run an app: in the host's process, and in one of its own."""
+    options: list[str] = request.param
+    return options
+
+
 @pytest.fixture(scope="module")
-def basic(start_host: StartHost, yearly_file: Path) -> Iterator[ServerProcess]:
+def basic(start_host: StartHost, yearly_file: Path, way: list[str]) -> Iterator[ServerProcess]:
     """The basic app, running."""
-    with start_host("basic", SHAPE="square", YEARLY_FILE=str(yearly_file)) as host:
+    with start_host("basic", *way, SHAPE="square", YEARLY_FILE=str(yearly_file)) as host:
         yield host
 
 

@@ -188,8 +188,8 @@ def test_enable_auth_enforces_the_level_of_each_function(
 
 
 @pytest.fixture(scope="module")
-def prefixless(start_host: StartHost) -> Iterator[ServerProcess]:
-    with start_host("prefixless", "--quiet") as host:
+def prefixless(start_host: StartHost, way: list[str]) -> Iterator[ServerProcess]:
+    with start_host("prefixless", "--quiet", *way) as host:
         yield host
 
 

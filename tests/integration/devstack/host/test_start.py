@@ -41,6 +41,14 @@ def test_an_app_that_cannot_be_loaded_is_refused(tmp_path: Path, source: str, ca
     assert cause in _error(tmp_path)
 
 
+def test_a_worker_process_reports_the_same(tmp_path: Path) -> None:
+    assert "--worker-process starts one worker" in _error(tmp_path, "--worker-process", "--workers", "2")
+    assert "no function_app.py in " in _error(tmp_path, "--worker-process")
+    (tmp_path / "function_app.py").write_text("\nimport not_installed")
+    error = _error(tmp_path, "--worker-process")
+    assert "line 2: ModuleNotFoundError: No module named 'not_installed' (install it, or add" in error
+
+
 def test_several_workers_report_an_app_once(tmp_path: Path) -> None:
     assert "no function_app.py in " in _error(tmp_path)
     (tmp_path / "function_app.py").write_text("1 / 0")

@@ -90,7 +90,10 @@ def test_the_converted_file_has_the_tensors_pixels(name: str) -> None:
 
     converted = to_file(data, DEFAULT, PIXELS, BYTES)
 
-    np.testing.assert_array_equal(decode(converted), to_tensor(data, DEFAULT, PIXELS))
+    # But for the rounding of hardly a value: of the tensor's pixels only the central square is resized.
+    difference = np.abs(decode(converted) - to_tensor(data, DEFAULT, PIXELS)) * 128
+    assert difference.max() <= 1
+    assert np.count_nonzero(difference) < 0.001 * difference.size
 
 
 def test_a_large_jpeg_that_is_decoded_at_reduced_size_has_the_same_pixels() -> None:

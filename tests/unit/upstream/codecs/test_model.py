@@ -146,3 +146,16 @@ def test_a_preset_is_meant_for_mean_and_scale(
     how = settings(**own).preprocessing
 
     assert (how.mean, how.scale) == (mean, scale)
+
+
+def test_metadata_that_describe_no_tensors_leave_all_to_the_settings() -> None:
+    """KServe's own server answers so for a model that does not describe itself."""
+    image, named = TensorMetadata("image", "UINT8", (-1, 224, 224, 3)), {"OUTPUT_NAME": "scores"}
+    nothing = {**named, "INPUT_NAME": "image", "INPUT_TYPE": "UINT8", "IMAGE_SIZE": 224}
+
+    assert from_metadata(settings(**named), ModelMetadata((image,), (), None)).output_name == "scores"
+    assert from_metadata(settings(**nothing), ModelMetadata((), (), None)).shape(1) == (1, 224, 224, 3)
+    with pytest.raises(Misconfigured, match=r"set SERVICE__A__INPUT_NAME, SERVICE__A__INPUT_TYPE"):
+        from_metadata(settings(**named), ModelMetadata((), (), None))
+    with pytest.raises(Misconfigured, match="OUTPUT_NAME is needed"):
+        from_metadata(settings(), ModelMetadata((image,), (), None))

@@ -9,7 +9,7 @@ import pytest
 from protos.serving_pb2 import PredictRequest, PredictResponse
 from protos.tensor_pb2 import DT_FLOAT, DT_INT64, DT_STRING, DataType, TensorProto, TensorShapeProto
 from shared.errors import ServiceAnswerInvalid
-from shared.settings import Datatype, ServiceSettings
+from shared.settings import Datatype, OutputKind, ServiceSettings
 from shared.upstream.codecs import Selector
 from shared.upstream.codecs.tensorflow import TensorFlowCodec
 
@@ -79,7 +79,6 @@ def test_requests_have_the_configured_model_signature_and_input() -> None:
     [
         {"float_val": [0.5, 0.25, 0.25]},
         {"tensor_content": np.array([0.5, 0.25, 0.25], "<f4").tobytes()},
-        {"float_val": [0.5, 0.25, 0.25], "shape": [1, 1, 1, 3]},
     ],
 )
 def test_scores_are_parsed_in_every_form(tensor: dict[str, Any]) -> None:
@@ -87,6 +86,15 @@ def test_scores_are_parsed_in_every_form(tensor: dict[str, Any]) -> None:
 
     assert scores.dtype == np.float32
     assert scores.tolist() == [0.5, 0.25, 0.25]
+
+
+def test_features_are_no_classes() -> None:
+    features = make_response(float_val=[0.5, 0.25, 0.25], shape=[1, 1, 1, 3])
+
+    with pytest.raises(ServiceAnswerInvalid, match=r"SERVICE__CATS__OUTPUT is classes.*\[1, 1, 1, 3\].*Set it to raw"):
+        codec().scores(features)
+    settings = ServiceSettings("cats", "x", output_name="out", output=OutputKind.SCORES)
+    assert TensorFlowCodec(settings).scores(features).tolist() == [0.5, 0.25, 0.25]
 
 
 def test_a_single_value_fills_the_shape() -> None:

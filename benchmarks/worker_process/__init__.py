@@ -1,0 +1,1 @@
+"""The app in a worker process, as in Azure, beside the app in the local host's own process."""
