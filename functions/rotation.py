@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import azure.functions as func
@@ -37,6 +38,7 @@ _NEXT_RUN = 30.0
 async def rotate(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Take every service's next step, if there is one."""
     await _in_background(None)
+    await _flush()
 
 
 @blueprint.event_grid_trigger("event")
@@ -46,6 +48,7 @@ async def vault_event(event: func.EventGridEvent) -> None:
     secret = str(data.get("ObjectName", "")) if isinstance(data, dict) else ""
     if event.event_type in _EVENTS and secret:
         await _in_background(secret)
+        await _flush()
 
 
 @blueprint.route("api/rotation", methods=["GET"], auth_level=func.AuthLevel.ADMIN)
@@ -68,6 +71,12 @@ async def _in_background(secret: str | None) -> None:
         pass  # a gateway may rotate nothing
     except GatewayError as error:
         log.error("rotation: %s %s", error.slug, error.detail)  # without its stack trace
+
+
+async def _flush() -> None:
+    """Export what a run counted: its instance may end right after it."""
+    with suppress(GatewayError):  # the run has logged it
+        await gateway().flush()
 
 
 async def _status(service: str | None) -> func.HttpResponse:

@@ -17,13 +17,14 @@ from shared.credentials.secrets import Secret
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
 from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
-from shared.telemetry import RequestContext, fault_path, log
+from shared.telemetry import RequestContext, fault_path, log, record
 from shared.threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from shared.credentials.cache import CredentialCache
     from shared.credentials.key_vault import KeyVault
     from shared.credentials.pins import ClientCertificate
+    from shared.reporting import Reporting
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.decoder import Decoder
     from shared.scoring.decoding.memory import Memory
@@ -43,6 +44,9 @@ SHARED_SECONDS = 1.0
 
 # Seconds after which the token of a service with AUTH=entra is asked for again.
 TOKEN_SECONDS = 120.0
+
+# Seconds for the last export of a timer's run.
+FLUSH_SECONDS = 5.0
 
 # Threads that read from Key Vault: the secrets of two services at a time.
 _VAULT_READERS = 6
@@ -119,6 +123,12 @@ class Gateway:
         self._asked_at = 0.0
         self._services = {name: self._compose(service) for name, service in config.services.items()}
         self._splits = {name: self._make_split(split) for name, split in config.splits.items()}
+        self.reporting = self._make_reporting()
+        self.request_policy = record.Policy(
+            config.telemetry.target_seconds,
+            config.telemetry.slow_seconds,
+            None if self.reporting is None else self.reporting.tracer,
+        )
 
     def service(self, name: str | None) -> "Service | Split":
         """The service of that name; the default one for None.
@@ -254,7 +264,14 @@ class Gateway:
                 surplus.close()
         return self._rotations
 
+    async def flush(self) -> None:
+        """Export what was counted, before an instance may end."""
+        if self.reporting is not None:
+            await asyncio.to_thread(self.reporting.flush, FLUSH_SECONDS)
+
     async def close(self) -> None:
+        if self.reporting is not None:
+            self.reporting.close()
         if self._readiness is not None:
             self._readiness.cancel()
         if self._rotations is not None:
@@ -289,7 +306,7 @@ class Gateway:
             service,
             client,
             codec,
-            Admission(service.max_concurrency * len(service.addresses), service.deadline_seconds),
+            Admission(service.max_concurrency * len(service.addresses), service.deadline_seconds, service.name),
             Discovery(service, client, codec) if service.is_discovered else None,
         )
         # Threads of its own, started when needed: the images of one service do not queue behind another's.
@@ -329,6 +346,16 @@ class Gateway:
             return ""
         return health.reported if health.problem is None else health.problem.slug
 
+    def _make_reporting(self) -> "Reporting | None":
+        if not self.settings.telemetry.is_on:
+            return None
+        from shared.reporting import Reporting, readings  # noqa: PLC0415 - off by default
+
+        upstreams = {name: service.upstream for name, service in self._services.items()}
+        return Reporting(
+            self.settings.telemetry, lambda: readings(upstreams, self._splits, self.memory, self._rotations)
+        )
+
     def _make_decoder(self) -> "tuple[Memory, Decoder]":
         from shared.scoring.decoding.decoder import Decoder  # noqa: PLC0415 - as above
         from shared.scoring.decoding.memory import Memory, default_budget  # noqa: PLC0415
@@ -352,7 +379,7 @@ class Gateway:
         vault = self.settings.vault or VaultSettings()
         # A token is renewed before it ends: the library has a new one five minutes before.
         longest = TOKEN_SECONDS if service.auth is Auth.ENTRA else vault.refresh_seconds
-        return CredentialCache(reader, refresh_seconds=min(vault.refresh_seconds, longest))
+        return CredentialCache(reader, refresh_seconds=min(vault.refresh_seconds, longest), service=service.name)
 
     def _make_rotations(self) -> "Rotations":
         from shared.rotation.scheduler import Rotations  # noqa: PLC0415 - as above

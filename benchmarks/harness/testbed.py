@@ -74,7 +74,7 @@ class Testbed:
         """Start :mod:`benchmarks.harness.fast_service` with the service's certificate; returns its address."""
         certificate = self.options.folder / "fast-service.pem"
         certificate.write_text(self.vault.get(CERTIFICATE).value)
-        return await self._start("fast service", "benchmarks.harness.fast_service", "--certificate", str(certificate))
+        return await self.start("fast service", "benchmarks.harness.fast_service", "--certificate", str(certificate))
 
     async def start_another_service(self, name: str, issued: Issued, *arguments: str, latency_ms: float = 0) -> str:
         """Start an inference service with the first one's keys and another certificate; returns its address."""
@@ -83,7 +83,7 @@ class Testbed:
         certificate.write_bytes(issued.chain)
         key.write_bytes(issued.key)
         keys.write_text(json.dumps({"primaryKey": self.key, "secondaryKey": vault.get(SECONDARY_KEY).value}))
-        return await self._start(
+        return await self.start(
             f"inference service ({name})",
             "devstack.fpga",
             *("--engine", "simulated", "--latency-ms", str(latency_ms), "--keys", str(keys)),
@@ -94,14 +94,15 @@ class Testbed:
         """Start the Functions host with one worker, on the processor for measured programs; its URL and process id."""
         arguments = ["--app", str(ROOT), "--port", "0", "--state", str(self.options.folder), "--quiet"]
         with pinned(Processors.split().measured):
-            url = await self._start(HOST, "devstack.host", *arguments, settings=settings)
+            url = await self.start(HOST, "devstack.host", *arguments, settings=settings)
         return url, self.supervisor.pids()[HOST]
 
     def settings(self, addresses: Addresses) -> dict[str, str]:
         """The app settings for the gateway before these services."""
         return {**stack.settings(), **stack.environment(addresses, self.state), **stack.without_proxy(os.environ)}
 
-    async def _start(self, name: str, module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
+    async def start(self, name: str, module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
+        """Start a program that prints its address; returns that."""
         log = self.options.logs / f"{name.replace(' ', '-')}.log"
         (address,) = await self.supervisor.start(Program(name, module, arguments, log, settings or {}))
         return address

@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457), and the wrapper in which every trigger's work runs."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 
@@ -9,9 +10,9 @@ import azure.functions as func
 from functions.http.bodies import counted
 from functions.http.requests import REQUEST_ID, request_id
 from functions.http.responses import json_response
-from shared.errors import GatewayError, InternalError
+from shared.errors import GatewayError, InternalError, MetricsKeyRefused
 from shared.quoting import printable
-from shared.telemetry import fault_path, log
+from shared.telemetry import fault_path, record
 
 PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
 
@@ -49,6 +50,8 @@ def _response(document: dict[str, object], error: GatewayError, request_id: str)
 def error_headers(error: GatewayError) -> dict[str, str]:
     """Retry-After, in whole seconds, where the error has one; and of a split, the service that failed."""
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, MetricsKeyRefused):
+        headers["WWW-Authenticate"] = "Bearer"
     return {**headers, SCORING_SERVICE: str(error.members["service"])} if "service" in error.members else headers
 
 
@@ -87,8 +90,10 @@ async def respond(
     The response has the request's id in its header X-Request-Id.
     """
     id_ = request_id(request, invocation)
-    response = await _response_or_problem(request, id_, work, name, error_response)
+    known = record.begin(name, id_)
+    response = await _response_or_problem(request, id_, work, error_response)
     response.headers[REQUEST_ID] = id_
+    record.end(known, response.status_code, scores=request.method == "POST" and name in record.SCORING)
     return response
 
 
@@ -96,28 +101,26 @@ async def _response_or_problem(
     request: func.HttpRequest,
     request_id: str,
     work: Callable[[], Awaitable[func.HttpResponse]],
-    name: str,
     error_response: ErrorResponse,
 ) -> func.HttpResponse:
     try:
         with counted(request):
             return await work()
     except GatewayError as error:
-        if error.is_server_fault:
-            log.warning("%s %s: %s %s", name, request_id, error.slug, error.detail)
+        record.current().failed(error.slug, error.detail, logging.WARNING if error.is_server_fault else logging.NOTSET)
         clear_tracebacks(error)
         return error_response(error, request_id)
     except asyncio.CancelledError as fault:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise  # the host cancels the request
-        return _unexpected(fault, request_id, name, error_response)
+        return _unexpected(fault, request_id, error_response)
     except Exception as fault:  # the host would answer an exception with an empty body
-        return _unexpected(fault, request_id, name, error_response)
+        return _unexpected(fault, request_id, error_response)
 
 
-def _unexpected(fault: BaseException, request_id: str, name: str, error_response: ErrorResponse) -> func.HttpResponse:
-    log.error("%s %s: internal-error %s", name, request_id, fault_path(fault))  # without its stack trace
+def _unexpected(fault: BaseException, request_id: str, error_response: ErrorResponse) -> func.HttpResponse:
+    record.current().failed(InternalError.slug, fault_path(fault), logging.ERROR)  # without its stack trace
     clear_tracebacks(fault)
     return error_response(InternalError("An unexpected fault stopped the request."), request_id)
 

@@ -10,7 +10,7 @@ from functions.http.problems import SCORING_SERVICE
 from functions.http.requests import request_context
 from shared.errors import GatewayError, InvalidParameter
 from shared.gateway import Service, gateway
-from shared.telemetry import RequestContext
+from shared.telemetry import RequestContext, record
 
 if TYPE_CHECKING:
     from shared.traffic.split import Split
@@ -29,12 +29,16 @@ async def served(
     ``question``: the request scores nothing; without a key, the member with the largest share answers it.
     """
     key = _key(req)  # of any service: whether it is a split is not the client's concern
+    policy = gateway().request_policy
     if isinstance(service, Service):
-        return await work(service, request_context(req, invocation, service.settings.deadline_seconds))
+        context = _context(req, invocation, service.settings.deadline_seconds, policy)
+        record.current().served_by(service.settings.name, context, policy)
+        return await work(service, context)
     deadlines = [gateway().member(name).settings.deadline_seconds for name in service.members]
-    context = request_context(req, invocation, max(deadlines))
+    context = _context(req, invocation, max(deadlines), policy)
     name = service.main() if question and not key else await service.choose(key, context)
     member, started = gateway().member(name), time.monotonic()
+    record.current().served_by(name, context, policy)
     try:
         response = await work(member, context.within(member.settings.deadline_seconds))
     except GatewayError as error:
@@ -46,6 +50,13 @@ async def served(
         service.ended(name, started)
     response.headers[SCORING_SERVICE] = name
     return response
+
+
+def _context(req: func.HttpRequest, invocation: func.Context, seconds: float, policy: record.Policy) -> RequestContext:
+    context = request_context(req, invocation, seconds)
+    if policy.tracer is None:
+        return context
+    return policy.tracer.traced(context, req.headers.get("traceparent", ""))
 
 
 def _key(req: func.HttpRequest) -> str:

@@ -43,7 +43,7 @@ from shared.errors import (
     VaultUnreachable,
 )
 from shared.settings import Auth, ServiceSettings, Trust
-from shared.telemetry import fault_path, log
+from shared.telemetry import fault_path, log, metrics
 
 # Seconds between two reads that callers force, and after a first read that failed. After UNCHANGED_READS in a row that
 # brought nothing new it doubles each time, up to the maximum.
@@ -132,8 +132,10 @@ class CredentialCache:
         *,
         refresh_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        service: str = "",
     ) -> None:
         self._read = read
+        self._service = service
         self._refresh_seconds = refresh_seconds
         self._clock = clock
         self._snapshot: Credentials | None = None
@@ -205,6 +207,11 @@ class CredentialCache:
             return used
 
     @property
+    def pins(self) -> Pins | None:
+        """The snapshot's pins; None while there is none."""
+        return None if self._snapshot is None else self._snapshot.pins
+
+    @property
     def age(self) -> float | None:
         """Seconds since the snapshot was read; None while there is none."""
         return None if self._snapshot is None else self._clock() - self._snapshot.read_at
@@ -251,6 +258,7 @@ class CredentialCache:
             unexpected = InternalError(f"The credentials could not be read: {type(fault).__name__}.", retry_after=1)
             self._record_failure(unexpected)
             raise unexpected from fault
+        metrics.CREDENTIALS_READS.add((self._service, ""))
         if self._timer is not None:
             self._timer.cancel()
         before, self._snapshot = self._snapshot, snapshot
@@ -262,6 +270,7 @@ class CredentialCache:
         return snapshot
 
     def _record_failure(self, error: GatewayError) -> None:
+        metrics.CREDENTIALS_READS.add((self._service, error.slug))
         now = self._clock()
         if self._forced:
             self._unchanged_reads += 1

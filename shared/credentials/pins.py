@@ -54,12 +54,13 @@ class Pins(Roots):
 
     ``fingerprints`` are SHA-256 in hexadecimal, in the bundle's order; ``rejected`` has the reasons for which blocks of
     the secret were left out. ``presents`` is what the connection itself presents: with another one, as with other pins,
-    a new connection is made beside the old.
+    a new connection is made beside the old. ``not_after`` is when the last of them expires, where that is known.
     """
 
     fingerprints: tuple[str, ...]
     rejected: tuple[str, ...] = ()
     presents: ClientCertificate | None = None
+    not_after: dt.datetime | None = None
 
     def without(self, others: "Pins") -> tuple[str, ...]:
         """The fingerprints that ``others`` lack."""
@@ -107,6 +108,7 @@ def read_pins(text: str, secret: str, now: dt.datetime) -> Pins:
         bundle="".join(map(pem, chosen)).encode(),
         fingerprints=tuple(fingerprint(certificate) for certificate in chosen),
         rejected=tuple(rejected),
+        not_after=max(certificate.not_valid_after_utc for certificate in chosen),
     )
 
 

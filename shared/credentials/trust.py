@@ -45,6 +45,7 @@ def joined(pins: Pins | None, public: Pins | None, presents: ClientCertificate |
         tuple(fingerprint for one in parts for fingerprint in one.fingerprints),
         tuple(fault for one in parts for fault in one.rejected),
         presents,
+        None if pins is None else pins.not_after,
     )
 
 

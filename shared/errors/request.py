@@ -153,6 +153,22 @@ class UnknownService(GatewayError):
     meaning = "The settings configure no service of that name."
 
 
+class MetricsOff(GatewayError):
+    slug = "metrics-off"
+    status = 404
+    title = "There are no metrics here"
+    meaning = "The settings do not turn the metrics for Prometheus on."
+    remedy = "Set METRICS_KEY to a key of 16 characters or more, and have Prometheus send it."
+
+
+class MetricsKeyRefused(GatewayError):
+    slug = "metrics-key-refused"
+    status = 401
+    title = "The key of the metrics is missing or wrong"
+    meaning = "The request has no `Authorization: Bearer` header with the value of METRICS_KEY."
+    remedy = "Send `Authorization: Bearer` and the value of the setting METRICS_KEY."
+
+
 class NoGoldenPhotographs(GatewayError):
     slug = "no-golden-photographs"
     status = 404

@@ -21,10 +21,11 @@ from shared.rotation.observe import Observation
 from shared.rotation.run import ServiceRotation
 from shared.rotation.service_probe import GrpcProbe
 from shared.rotation.service_updates import ControlPlaneUpdates
+from shared.rotation.status import phase
 from shared.rotation.webhook import Webhook
 from shared.scoring.probe import probe
 from shared.settings import RotationSettings, Settings, VaultSettings
-from shared.telemetry import fault_path, in_thread, log
+from shared.telemetry import fault_path, in_thread, log, metrics
 from shared.threads import DaemonExecutor
 from shared.upstream.codecs import Codec
 
@@ -49,6 +50,18 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """Where a rotation was when it was last observed; times are Unix times.
+
+    ``since`` is when its last event happened, ``expires`` when the certificate does that the service presents.
+    """
+
+    phase: str
+    since: float | None
+    expires: float | None
+
+
+@dataclass(frozen=True)
 class Block:
     """What blocks a service's rotation: the problem type, for how many runs in a row, and until when the timer waits.
 
@@ -67,7 +80,10 @@ def blocked(before: Block | None, problem: str, now: float) -> Block:
 
 
 class Rotations:
-    """The rotations of all services that the settings rotate; made once a worker."""
+    """The rotations of all services that the settings rotate; made once a worker.
+
+    ``progress`` is of the services that were observed.
+    """
 
     # _blocked  what blocks a service's rotation, by service: announced once, not at every run
 
@@ -103,6 +119,7 @@ class Rotations:
         self._webhook = Webhook(rotation.webhook_url) if rotation.webhook_url else None
         self._holds = {name: Hold(Reason.ENDPOINT_UNREACHABLE) for name in self._services}
         self._blocked: dict[str, Block] = {}
+        self.progress: dict[str, Progress] = {}
         self._lock = threading.Lock()
 
     @property
@@ -198,6 +215,7 @@ class Rotations:
         except Exception as fault:
             log.error("rotation of %s: internal-error %s", name, fault_path(fault))  # without its stack trace
             return Outcome(problem=InternalError("An unexpected fault stopped the rotation."), events=happened)
+        self.progress[name] = _progress(observation)
         return Outcome(observation, observation.problem, happened)
 
     def _rotation_of(self, name: str, happened: list[Event]) -> ServiceRotation:
@@ -212,6 +230,8 @@ class Rotations:
     def _announce(self, event: Event, happened: list[Event]) -> None:
         happened.append(event)
         to_log(event)
+        with self._lock:
+            metrics.ROTATION_EVENTS.add((event.service, event.kind))
         if self._webhook is not None and event.kind in events.ANNOUNCED:
             self._webhook.post(event)
 
@@ -227,3 +247,9 @@ class Rotations:
         elif problem is None and known is not None:
             detail = f"The rotation is no longer blocked by {known.problem}."
             self._announce(Event(events.UNBLOCKED, name, time.time(), detail, {"problem": known.problem}), happened)
+
+
+def _progress(observed: Observation) -> Progress:
+    history, served = observed.persisted.history, observed.served
+    since = history[-1].at if history else None
+    return Progress(phase(observed), since, None if served is None else served.not_after.timestamp())

@@ -30,7 +30,7 @@ from shared.scoring.images.geometry import Placement, unchanged
 from shared.scoring.own_names import OwnNames
 from shared.scoring.types import Prediction, Ranking, Upload
 from shared.settings import SERVICE_LABELS, Limits, Metadata, OutputKind, prefix
-from shared.telemetry import DECODE, RequestContext
+from shared.telemetry import DECODE, RequestContext, metrics
 from shared.upstream.codecs import Codec, ModelInterface, Output, Outputs, RequestTemplate, Selector, tensors
 from shared.upstream.codecs.outputs import classified
 from shared.upstream.service import Upstream
@@ -338,13 +338,18 @@ class Scorer:
 
     def _forwardable(self, data: bytes, room: int) -> bytes | None:
         keep = self._service.metadata is Metadata.KEEP
-        return images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep)
+        found = images.forwardable(data, self._limits.image_pixels, room, keep_metadata=keep)
+        if found is not None:
+            metrics.IMAGES.add((self._service.name, "forwarded"))
+        return found
 
     def _to_file(self, job: _Job[Any], room: int) -> ToFile:
+        metrics.IMAGES.add((self._service.name, "decoded"))
         return ToFile(job.model.preprocessing, self._limits.image_pixels, room, placed=job.placed is not None)
 
     def _to_tensor(self, job: _Job[Any]) -> ToTensor:
         model = job.model
+        metrics.IMAGES.add((self._service.name, "decoded"))
         placed = job.placed is not None
         return ToTensor(model.preprocessing, self._limits.image_pixels, model.datatype, model.layout, placed)
 

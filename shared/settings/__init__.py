@@ -22,6 +22,7 @@ from shared.settings.service import (
     Tls,
     Trust,
 )
+from shared.settings.telemetry import TelemetrySettings
 from shared.settings.traffic import SplitSettings
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "SplitSettings",
+    "TelemetrySettings",
     "Tls",
     "Trust",
     "VaultSettings",

@@ -26,6 +26,7 @@ from shared.settings.service import (
     Tls,
     Trust,
 )
+from shared.settings.telemetry import read_telemetry
 from shared.settings.traffic import SplitSettings, check_members, is_split, read_split
 
 _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -59,6 +60,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         limits=reader.read(Limits),
         rotation=reader.read(RotationSettings) if rotated else None,
         splits=splits,
+        telemetry=read_telemetry(reader),
     )
     for schema in (VaultSettings, RotationSettings):
         reader.declare(schema)

@@ -118,7 +118,8 @@ class Reader:
     def check_unknown(self) -> None:
         """Find misspelled settings: a service's that nothing reads, and names that resemble an unset setting's."""
         for name in sorted(self._environ):
-            if name in self.known:
+            # OpenTelemetry's others are for the Functions host.
+            if name in self.known or name.startswith("OTEL_"):
                 continue
             if name.startswith(SERVICE_PREFIX):
                 self._unknown(name, "is not known: it is misspelled, or SERVICES does not list its service")

@@ -21,6 +21,7 @@ from shared.settings.reader import (
     whole,
 )
 from shared.settings.service import ServiceSettings
+from shared.settings.telemetry import TelemetrySettings
 from shared.settings.traffic import SplitSettings
 
 _A_MONTH = 30 * 86_400
@@ -192,3 +193,4 @@ class Settings:
     limits: Limits
     rotation: RotationSettings | None = None
     splits: Mapping[str, SplitSettings] = field(default_factory=dict)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)

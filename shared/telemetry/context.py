@@ -3,9 +3,13 @@
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from shared.errors import DeadlineExceeded
 from shared.telemetry.timings import IN_PROGRESS, Timings
+
+if TYPE_CHECKING:
+    from shared.telemetry.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,8 @@ class RequestContext:
     """One request's id, deadline, trace and timings.
 
     ``deadline`` is a point of ``time.monotonic()``; the trace headers follow https://www.w3.org/TR/trace-context/ and
-    are empty where there is no trace. ``images`` is how many the request has that are sent one by one.
+    are empty where there is no trace. ``trace`` has the spans of a request that is sampled. ``images`` is how many the
+    request has that are sent one by one.
     """
 
     request_id: str
@@ -22,6 +27,7 @@ class RequestContext:
     tracestate: str = ""
     timings: Timings = field(default_factory=Timings)
     images: int = 1
+    trace: "Trace | None" = None
 
     def for_image(self, images: int) -> "RequestContext":
         """The context of one of so many images of the request; see :meth:`Timings.for_image`."""

@@ -1,11 +1,14 @@
 """The times of a request's parts, as the header Server-Timing reports them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # The parts, in the order in which they happen.
 _PARTS = DECODE, CREDENTIALS, WAIT, PREDICT = "decode", "credentials", "wait", "predict"
 _SERVER_TIMING = ", ".join(f"{part};dur={{:.2f}}" for part in (*_PARTS, "total"))
+
+# A part of a traced request, with its start and end by time.perf_counter().
+type Span = tuple[str, float, float]
 
 # What is in progress during a part, in words; empty before the first.
 IN_PROGRESS: Mapping[str, str] = {
@@ -20,31 +23,55 @@ IN_PROGRESS: Mapping[str, str] = {
 class Timings:
     """Adds up the seconds of each part of a request; the parts of several images add up too.
 
-    ``latest`` is the part that started last.
+    ``latest`` is the part that started last; ``spans`` are those of a request that is traced, and None otherwise.
     """
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._seconds = dict.fromkeys(_PARTS, 0.0)
+        self._calls = _Calls()
         self.latest = ""
+        self.spans: list[Span] | None = None
 
     def for_image(self) -> "Timings":
         """Timings of one image among several: they add to the same sums, and have a ``latest`` of their own."""
         part = Timings()
-        part._seconds = self._seconds
+        part._seconds, part._calls, part.spans = self._seconds, self._calls, self.spans
         return part
 
     def measure(self, part: str) -> "_Measurement":
         """The duration of a ``with`` block, however it ends, is added to ``part``."""
-        return _Measurement(self, part)
+        return _CallMeasurement(self, part) if part is PREDICT else _Measurement(self, part)
 
-    def add(self, part: str, seconds: float) -> None:
-        self._seconds[part] += seconds
+    def add(self, part: str, started: float, ended: float) -> None:
+        self._seconds[part] += ended - started
+        if self.spans is not None:
+            self.spans.append((part, started, ended))
+
+    def parts(self) -> Iterable[tuple[str, float]]:
+        """The parts with their seconds."""
+        return self._seconds.items()
+
+    @property
+    def service_seconds(self) -> float:
+        """The time in which the service was scoring; that of calls at the same time counts once."""
+        return self._calls.seconds
 
     def server_timing(self) -> str:
         """The value of a Server-Timing header (https://www.w3.org/TR/server-timing/), in milliseconds."""
         total = time.perf_counter() - self._start
         return _SERVER_TIMING.format(*(seconds * 1000 for seconds in (*self._seconds.values(), total)))
+
+
+class _Calls:
+    """The calls in progress, and the time in which there was one."""
+
+    __slots__ = ("open", "seconds", "since")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.seconds = 0.0
+        self.since = 0.0
 
 
 class _Measurement:
@@ -61,4 +88,22 @@ class _Measurement:
         self._start = time.perf_counter()
 
     def __exit__(self, *_error: object) -> None:
-        self._timings.add(self._part, time.perf_counter() - self._start)
+        self._timings.add(self._part, self._start, time.perf_counter())
+
+
+class _CallMeasurement(_Measurement):
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        calls = self._timings._calls  # noqa: SLF001 - a part of it
+        if not calls.open:
+            calls.since = self._start
+        calls.open += 1
+
+    def __exit__(self, *_error: object) -> None:
+        super().__exit__()
+        calls = self._timings._calls  # noqa: SLF001 - as above
+        calls.open -= 1
+        if not calls.open:
+            calls.seconds += time.perf_counter() - calls.since

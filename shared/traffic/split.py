@@ -80,6 +80,10 @@ class Split:
         by_share = decide.shares(self._members, time.monotonic())
         return max(by_share, key=by_share.__getitem__)
 
+    def shares(self) -> dict[str, float]:
+        """The members' shares at the moment; nothing is checked."""
+        return decide.shares(self._members, time.monotonic())
+
     def report(self) -> dict[str, Share]:
         """The members' shares at the moment."""
         now = time.monotonic()

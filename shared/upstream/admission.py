@@ -24,7 +24,7 @@ import time
 from collections import defaultdict
 
 from shared.errors import DeadlineExceeded, Overloaded, ServiceBusy
-from shared.telemetry import RequestContext
+from shared.telemetry import RequestContext, metrics
 
 # The first limit: the default for one address, so that a burst is refused only if the service was seen to be slow. A
 # higher one would be too much where a hundred workers start before an overloaded service.
@@ -55,7 +55,8 @@ class Admission:
     # _shortest the shortest times of responses, by the binary digits of the number of images in their messages
     # _pace     seconds that a response takes for each image that is with the service; 0 while unknown
 
-    def __init__(self, ceiling: int, deadline: float) -> None:
+    def __init__(self, ceiling: int, deadline: float, service: str = "") -> None:
+        self._service = service
         self._ceiling = float(ceiling)
         self._in_time = SHARE * deadline
         self._longest = LARGEST_SHARE * deadline
@@ -90,6 +91,20 @@ class Admission:
         """
         return TrackedCall(self, context, images)
 
+    @property
+    def limit(self) -> int:
+        """How many images may be in progress now."""
+        return int(self._limit)
+
+    @property
+    def in_progress(self) -> int:
+        return self._images
+
+    @property
+    def pace(self) -> float:
+        """Seconds that the service takes for each image that it has; 0 while unknown."""
+        return self._pace
+
     def __repr__(self) -> str:
         return f"<Admission {self._images} of {self._limit:.1f} images, {self._sent} sent, {self._pace:.4f} s each>"
 
@@ -97,10 +112,12 @@ class Admission:
         before = self._images
         if before:
             if before >= int(self._limit):
+                metrics.REFUSALS.add((self._service, "limit"))
                 raise Overloaded(
                     f"Images in progress at the service: {before}, of {int(self._limit)} at most.", retry_after=1
                 )
             if (before + images) * self._pace > context.remaining:
+                metrics.REFUSALS.add((self._service, "deadline"))
                 raise Overloaded(
                     f"Images in progress at the service: {before}; they leave no time for this request.", retry_after=1
                 )

@@ -1,6 +1,8 @@
 """The client of one service: the live channel, the current key, and what follows when something is refused."""
 
 import itertools
+import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from grpc import StatusCode
@@ -9,12 +11,15 @@ from grpc.aio import AioRpcError
 from shared.credentials.cache import CredentialCache, Credentials
 from shared.errors import ClientCertificateRefused, DeadlineExceeded, GatewayError, ServiceUnreachable
 from shared.settings import ServiceSettings
-from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext
+from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext, metrics
+from shared.telemetry.trace import Call, random_id
 from shared.upstream.admission import Admission
 from shared.upstream.causes import CLIENT_CERTIFICATE_REFUSED, cause, is_outage, is_trust_failure
 from shared.upstream.channel import Channel, Target
 from shared.upstream.recovery import Recovery
 from shared.upstream.slot import ChannelSlot, short
+
+_OK = StatusCode.OK.name
 
 # The statuses of a service that is overloaded.
 _NO_CAPACITY = (StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED)
@@ -40,8 +45,10 @@ class ServiceClient:
 
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
-        self._slot = ChannelSlot(Target.of(service))
-        self._recovery = Recovery(self._slot, credentials)
+        self._service = service.name
+        self._server = ",".join(service.addresses), service.port
+        self._slot = ChannelSlot(Target.of(service), service.name)
+        self._recovery = Recovery(self._slot, credentials, service.name)
         self._presents = bool(service.client_certificate_secret)
         self._accepted: tuple[tuple[str, ...], str | None] = ((), None)
 
@@ -104,7 +111,7 @@ class ServiceClient:
         try:
             with self._slot.channel(self._recovery.pins(credentials)) as channel:
                 await channel.connected(context.remaining)
-                response = await channel.call(method, request, self._first_key(credentials), context)
+                response = await self._timed(channel, method, request, self._first_key(credentials), context)
         except AioRpcError as error:
             raise self._cause(error) from error
         self._slot.withdrawn = ()
@@ -115,6 +122,11 @@ class ServiceClient:
     def responds(self) -> bool:
         """Whether it is connected and no call is in trouble: known without asking the service."""
         return self._recovery.is_idle and self._slot.state == "ready"
+
+    @property
+    def retries_left(self) -> float:
+        """How many retries the budget allows at the moment."""
+        return self._recovery.retries_left
 
     @property
     def channel_state(self) -> str:
@@ -170,6 +182,7 @@ class ServiceClient:
                 key, credentials = await self._next_key(tried, credentials, rpc.context)
                 if key is None:
                     raise
+                metrics.RETRIES.add((self._service, "key"))
 
     async def _next_key(
         self, tried: set[str | None], credentials: Credentials, context: RequestContext
@@ -188,24 +201,45 @@ class ServiceClient:
                 with context.timings.measure(WAIT):
                     await channel.connected(context.remaining)
             with context.timings.measure(PREDICT):
-                response = await _send(rpc, channel, key)
+                response = await self._send(rpc, channel, key)
         self._slot.withdrawn = ()
         if credentials is not None:
             self._accepted = (credentials.keys, key)
         return response
 
+    async def _send(self, rpc: _Rpc, channel: Channel, key: str | None) -> bytes:
+        if rpc.admission is None:
+            return await self._timed(channel, rpc.method, rpc.request, key, rpc.context)
+        # Tracked without the waits before it: while a connection is being made, nothing is overloaded.
+        with rpc.admission.track(rpc.context, rpc.images):
+            try:
+                return await self._timed(channel, rpc.method, rpc.request, key, rpc.context)
+            except AioRpcError as error:
+                if error.code() in _NO_CAPACITY:
+                    raise cause(error) from error
+                raise
 
-async def _send(rpc: _Rpc, channel: Channel, key: str | None) -> bytes:
-    if rpc.admission is None:
-        return await channel.call(rpc.method, rpc.request, key, rpc.context)
-    # Tracked without the waits before it: while a connection is being made, nothing is overloaded.
-    with rpc.admission.track(rpc.context, rpc.images):
+    async def _timed(
+        self, channel: Channel, method: str, request: bytes, key: str | None, context: RequestContext
+    ) -> bytes:
+        trace = context.trace
+        if trace is not None:
+            span_id = random_id(8)
+            context = replace(context, traceparent=trace.traceparent(span_id))
+        started, status = time.perf_counter(), StatusCode.CANCELLED.name
         try:
-            return await channel.call(rpc.method, rpc.request, key, rpc.context)
+            response = await channel.call(method, request, key, context)
+            status = _OK
         except AioRpcError as error:
-            if error.code() in _NO_CAPACITY:
-                raise cause(error) from error
+            status = error.code().name
             raise
+        finally:
+            attributes = ("grpc", method[1:], status, "" if status is _OK else status, self._service)
+            ended = time.perf_counter()
+            metrics.CALL_DURATION.record(attributes, ended - started)
+            if trace is not None:
+                trace.ended(Call(span_id, method[1:], status, self._server, started, ended))
+        return response
 
 
 def _untried(credentials: Credentials, tried: set[str | None]) -> str | None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from shared.credentials.cache import CredentialCache, Credentials
 from shared.credentials.pins import Pins
 from shared.errors import GatewayError
-from shared.telemetry import CREDENTIALS, WAIT, RequestContext
+from shared.telemetry import CREDENTIALS, WAIT, RequestContext, metrics
 from shared.upstream.retry import FORGOTTEN, MARGIN, PAUSE_LAST, RetryBudget, patience, pause
 from shared.upstream.slot import ChannelSlot
 
@@ -25,15 +25,21 @@ class Recovery:
     # _down_since  when the service was first seen to be in trouble; None while it responds
     # _seen_at     when a call last met that trouble
 
-    def __init__(self, slot: ChannelSlot, credentials: CredentialCache | None) -> None:
+    def __init__(self, slot: ChannelSlot, credentials: CredentialCache | None, service: str) -> None:
         self._slot = slot
         self._credentials = credentials
+        self._service = service
         self._budget = RetryBudget()
         self._down_since: float | None = None
         self._seen_at = 0.0
 
     def call_started(self) -> None:
         self._budget.earn()
+
+    @property
+    def retries_left(self) -> float:
+        """How many retries the budget allows at the moment."""
+        return self._budget.tokens
 
     @property
     def is_idle(self) -> bool:
@@ -72,6 +78,7 @@ class Recovery:
         if not back:
             self._seen_at = time.monotonic()
             raise error
+        metrics.RETRIES.add((self._service, "disconnection"))
 
     async def from_distrust(
         self, error: GatewayError, attempts: int, used: Credentials, context: RequestContext
@@ -86,11 +93,13 @@ class Recovery:
         """
         seconds = self._patience(context)
         if await self._replaced(await self.newer(used, context), context):
+            metrics.RETRIES.add((self._service, "distrust"))
             return
         if min(seconds, context.remaining - MARGIN) <= 0:
             raise error
         with context.timings.measure(WAIT):
             await asyncio.sleep(min(pause(attempts), seconds))
+        metrics.RETRIES.add((self._service, "distrust"))
 
     async def newer(self, used: Credentials, context: RequestContext) -> Credentials:
         """Credentials newer than ``used``, or ``used`` itself; shortly before the request's deadline at the latest."""

@@ -39,6 +39,10 @@ class RetryBudget:
         self._tokens -= 1
         return True
 
+    @property
+    def tokens(self) -> float:
+        return self._tokens
+
     def __repr__(self) -> str:
         return f"<RetryBudget {self._tokens:.1f}>"
 

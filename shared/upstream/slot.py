@@ -15,7 +15,7 @@ import asyncio
 from dataclasses import dataclass
 
 from shared.credentials.pins import Pins
-from shared.telemetry import log
+from shared.telemetry import log, metrics
 from shared.upstream.channel import CONNECT_SECONDS, Channel, Target
 
 # Seconds between two attempts to connect a replacement.
@@ -34,8 +34,9 @@ class ChannelSlot:
     # _retry_at     when a call may start the next replacement, after one that did not connect
     # _tasks        replacements and drains in progress, kept from the garbage collector
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, service: str = "") -> None:
         self._target = target
+        self._service = service
         self.withdrawn: tuple[str, ...] = ()
         self._live: Channel | None = None
         self._replacement: _Replacement | None = None
@@ -96,6 +97,7 @@ class ChannelSlot:
             self._replacement.task.cancel()
             self._replacement = None
         self.withdrawn = removed
+        metrics.CHANNEL_REPLACEMENTS.add((self._service, "removed"))
         self._live = Channel(self._target, pins)
         self._keep(asyncio.create_task(live.drain()))
         return self._live
@@ -126,7 +128,9 @@ class ChannelSlot:
             self._retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             log.warning("a channel with the new pins does not connect; the old one stays in use: %r", pins)
             await channel.close()
+            metrics.CHANNEL_REPLACEMENTS.add((self._service, "failed"))
             return
+        metrics.CHANNEL_REPLACEMENTS.add((self._service, "added"))
         old, self._live = self._live, channel
         if old is not None:
             self._keep(asyncio.create_task(old.drain()))

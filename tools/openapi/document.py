@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.open_inference import VERSION
 from tools.openapi import compatibility_apis, gateway_api, problems
-from tools.openapi.elements import FUNCTION_KEY, MASTER_KEY, Json
+from tools.openapi.elements import FUNCTION_KEY, MASTER_KEY, METRICS_KEY, Json
 from tools.openapi.parameters import HEADERS, PARAMETERS
 from tools.openapi.schemas import SCHEMAS
 
@@ -71,7 +71,8 @@ def _json(value: Any, depth: int) -> str:
 
 
 def _security_schemes() -> dict[str, Json]:
-    return {
+    keys = {
         name: {"type": "apiKey", "in": "header", "name": "x-functions-key", "description": description}
         for name, description in _KEYS.items()
     }
+    return {**keys, METRICS_KEY: {"type": "http", "scheme": "bearer", "description": "The value of METRICS_KEY."}}

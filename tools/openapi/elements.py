@@ -9,7 +9,7 @@ type Json = dict[str, Any]
 JSON, OCTET_STREAM = "application/json", "application/octet-stream"
 
 # Who may call an operation: everyone, or clients with a key of the function or of the host.
-ANYONE, FUNCTION_KEY, MASTER_KEY = "", "functionKey", "masterKey"
+ANYONE, FUNCTION_KEY, MASTER_KEY, METRICS_KEY = "", "functionKey", "masterKey", "metricsKey"
 
 # Without a declared content, some generators type the errors of an operation as unknown, or as any.
 _UNAUTHORIZED: Json = {

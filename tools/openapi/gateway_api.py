@@ -8,6 +8,7 @@ from tools.openapi import problems
 from tools.openapi.elements import (
     FUNCTION_KEY,
     MASTER_KEY,
+    METRICS_KEY,
     OCTET_STREAM,
     Json,
     content,
@@ -166,6 +167,16 @@ _SERVICE_HEALTH = _health(
     "service_health", "The health of each service, with details.", "Health", _HEALTH, key=FUNCTION_KEY
 )
 
+_METRICS = operation(
+    "metrics",
+    "The metrics of this instance, for Prometheus.",
+    tag="Health",
+    key=METRICS_KEY,
+    responses={
+        "200": response("The metrics of all worker processes.", content(string(), "text/plain")),
+        **problems.responses(problems.SETTINGS, problems.METRICS),
+    },
+)
 _GOLDEN_REPORT = {
     "service": "imagenet-tensor",
     "request_id": problems.REQUEST_ID,
@@ -253,6 +264,7 @@ PATHS: Mapping[str, Json] = {
     "/api/health/live": {"get": _LIVE},
     "/api/health/ready": {"get": _ALL_READY},
     "/api/health/services": {"get": _SERVICE_HEALTH},
+    "/api/metrics": {"get": _METRICS},
     "/api/golden": {"post": _GOLDEN},
     "/api/rotation": {"get": _ROTATION_STATUS, "post": _ROTATION_RUN},
     "/": _file("web_page", "A web page for scoring images.", _HTML),

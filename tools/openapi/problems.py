@@ -31,6 +31,7 @@ CONTROL_PLANE: Problems = [
     errors.ControlPlaneUnreachable,
     errors.ControlPlaneRefused,
 ]
+METRICS: Problems = [errors.MetricsOff, errors.MetricsKeyRefused]
 FOREIGN_ORIGIN: Problems = [errors.ForeignOrigin]
 GOLDEN: Problems = [errors.NoGoldenPhotographs]
 # The forms of an upload that only the gateway's own API has.
@@ -44,7 +45,7 @@ _UPLOAD_FORMS: Problems = [
 ]
 # What the compatibility APIs alone respond with, in the form of their protocols.
 PROTOCOL: Problems = [errors.InvalidTensor, errors.UnknownVersion, errors.MethodNotOffered]
-_OTHERS = _without(problem_types(), UNKNOWN_SERVICE, CONTROL_PLANE, FOREIGN_ORIGIN, GOLDEN, PROTOCOL)
+_OTHERS = _without(problem_types(), UNKNOWN_SERVICE, CONTROL_PLANE, FOREIGN_ORIGIN, GOLDEN, METRICS, PROTOCOL)
 # All others: those of a request with images, and those of the gateway, Key Vault and the inference service.
 UPLOAD: Problems = [kind for kind in _OTHERS if kind.status < 500]
 SERVICE: Problems = [kind for kind in _OTHERS if kind.status >= 500]

@@ -53,6 +53,10 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "detail": "The gateway has no service 'dogs'; its services are: imagenet, imagenet-open, imagenet-tensor.",
         "services": ["imagenet", "imagenet-open", "imagenet-tensor"],
     },
+    "metrics-off": {"detail": "The settings do not turn the metrics for Prometheus on."},
+    "metrics-key-refused": {
+        "detail": "The request has no `Authorization: Bearer` header with the value of METRICS_KEY."
+    },
     "no-golden-photographs": {
         "detail": "The service 'cats' has no golden photographs: SERVICE__CATS__GOLDEN is not set."
     },

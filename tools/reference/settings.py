@@ -8,6 +8,7 @@ from shared.settings import (
     RotationSettings,
     ServiceSettings,
     SplitSettings,
+    TelemetrySettings,
     VaultSettings,
 )
 from shared.settings.reader import Setting, settings_of
@@ -29,10 +30,14 @@ Two services must not have the same `CONTROL_PLANE_NAME`, `PINS_SECRET`, `CERTIF
 `CONTROL_PLANE_NAME` to one of them.
 """
 
+_TELEMETRY = """Off unless one of the addresses or `METRICS_KEY` is set; [telemetry](../telemetry.md) lists the metrics.
+"""
+
 SECTIONS = (
     ("The gateway", "", (General, Access, VaultSettings, Limits)),
     ("A service", _SERVICE, (ServiceSettings, Preprocessing, SplitSettings)),
     ("Rotation", _ROTATION, (RotationSettings,)),
+    ("Telemetry", _TELEMETRY, (TelemetrySettings,)),
 )
 
 

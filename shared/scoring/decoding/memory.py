@@ -7,12 +7,12 @@ waits until its share is free. Small images do not wait behind large ones.
 import asyncio
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import BodyTooLarge, GatewayBusy, ImageTooLarge
-from shared.telemetry import RequestContext
+from shared.telemetry import RequestContext, metrics
 
 # A body, what is cut out of it or decoded from base64, and the message to the service.
 BODY_COPIES = 3
@@ -54,6 +54,11 @@ class Memory:
         self._decoding = 0
         self._waiting: tuple[deque[_Waiter], deque[_Waiter]] = deque(), deque()
 
+    @property
+    def used(self) -> Mapping[str, int]:
+        """Bytes of bodies, and of images that are being decoded."""
+        return {"bodies": self._bodies, "decoding": self._decoding}
+
     def __repr__(self) -> str:
         return f"<Memory {self._bodies} bytes of bodies, {self._decoding} of decoding, of {self.total}>"
 
@@ -72,6 +77,7 @@ class Memory:
                 f"The body has {size} bytes; this gateway has the memory for bodies of {limit} bytes.", limit=limit
             )
         if self._bodies + counted > allowed:
+            metrics.REFUSALS.add(("", "body-memory"))
             raise GatewayBusy("The memory for bodies is in use by other requests.", retry_after=_RETRY_AFTER)
         self._bodies += counted
         try:
@@ -115,6 +121,7 @@ class Memory:
                 queue.remove(waiter)
                 self._admit()
             if isinstance(error, TimeoutError):
+                metrics.REFUSALS.add(("", "decoding-memory"))
                 raise busy("memory") from None
             raise
 

@@ -11,6 +11,7 @@ ELSEWHERE = {
     *("vault-forbidden", "vault-rejected", "vault-throttled", "vault-unreachable"),
     *("invalid-key", "proxy-refused", "service-name-unresolved", "service-without-http2"),
     *("unsupported-content-encoding", "body-too-large", "invalid-tensor", "unknown-version", "method-not-offered"),
+    *("metrics-off", "metrics-key-refused"),
 }
 
 

@@ -86,7 +86,9 @@ async def test_a_server_fault_is_logged(caplog: pytest.LogCaptureFixture) -> Non
 
     await responded(work)
 
-    assert caplog.messages == ["score an-id: misconfigured SERVICES lists no service."]
+    [line] = map(json.loads, caplog.messages)
+    assert (line["endpoint"], line["request_id"], line["problem"]) == ("score", "an-id", "misconfigured")
+    assert line["detail"] == "SERVICES lists no service."
 
 
 async def test_an_internal_error_is_a_problem_document_without_contents(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,9 +105,10 @@ async def test_an_internal_error_is_a_problem_document_without_contents(caplog: 
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info is None
-    line = record.getMessage()
+    line = json.loads(record.getMessage())
     path = r"functions/http/problems\.py:\d+ > tests/unit/http/test_responses\.py:\d+ > .*test_responses\.py:\d+"
-    assert re.fullmatch(rf"score an-id: internal-error KeyError at {path}", line), line
+    assert (line["request_id"], line["problem"]) == ("an-id", "internal-error")
+    assert re.fullmatch(rf"KeyError at {path}", line["detail"]), line
     assert b"secret" not in response.get_body()
     assert "secret" not in caplog.text
 

@@ -1,0 +1,142 @@
+"""What a gateway reports of itself: its exports, and the figures for Prometheus. Made where a setting turns one on."""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from shared.settings import TelemetrySettings
+from shared.settings.telemetry import SAMPLERS, Compression
+from shared.telemetry import fault_path, log, metrics
+from shared.telemetry.export import Collector, Exporter
+from shared.telemetry.snapshot import take
+from shared.telemetry.trace import random_id
+from shared.telemetry.tracer import Sampler, Tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from shared.rotation.scheduler import Rotations
+    from shared.scoring.decoding.memory import Memory
+    from shared.telemetry.instruments import Attributes, Gauge
+    from shared.telemetry.workers import Workers
+    from shared.traffic.split import Split
+    from shared.upstream.service import Upstream
+
+    type Reading = tuple[Gauge, Attributes, float]
+
+# Seconds between two writes of a worker's figures for the others.
+SHARED_SECONDS = 2.0
+
+
+class Reporting:
+    """Exports metrics and traces in the background, and has the document of a scrape.
+
+    ``tracer`` is None where traces are off.
+    """
+
+    def __init__(self, settings: TelemetrySettings, readings: "Callable[[], Iterator[Reading]]") -> None:
+        self._end_observing = metrics.observe(readings)
+        self.tracer = _tracer(settings) if settings.traces_url else None
+        self._exporter = _exporter(settings, self.tracer)
+        if self._exporter is not None:
+            self._exporter.start()
+        self._workers: Workers | None = None
+        self._closed = threading.Event()
+        if settings.metrics_key:
+            threading.Thread(target=self._share, name="metrics", daemon=True).start()
+
+    def scrape(self) -> str:
+        """The figures of all workers of this instance in Prometheus' format; blocks on files."""
+        from shared.telemetry import prometheus  # noqa: PLC0415 - in a thread, not before the first score
+
+        own = take()
+        return prometheus.text(own if self._workers is None else self._workers.all(own))
+
+    def flush(self, seconds: float) -> None:
+        """Export now; blocks for that long at most."""
+        if self._exporter is not None:
+            self._exporter.flush(seconds)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._end_observing()
+        if self._exporter is not None:
+            self._exporter.close()
+
+    def _share(self) -> None:
+        from shared.telemetry.workers import Workers, folder_of_instance  # noqa: PLC0415 - as above
+
+        self._workers = workers = Workers(folder_of_instance())
+        while True:
+            try:
+                workers.write(take())
+            except Exception as fault:  # the thread goes on
+                log.error("metrics could not be shared: internal-error %s", fault_path(fault))
+            if self._closed.wait(SHARED_SECONDS):
+                workers.close()
+                return
+
+
+def _tracer(settings: TelemetrySettings) -> Tracer:
+    follows, ratio = SAMPLERS[settings.sampler]
+    return Tracer(Sampler(follows=follows, ratio=settings.ratio if ratio is None else ratio))
+
+
+def _exporter(settings: TelemetrySettings, tracer: Tracer | None) -> Exporter | None:
+    if not (settings.metrics_url or settings.traces_url):
+        return None
+    resource = {
+        "service.name": settings.service_name,
+        "service.instance.id": random_id(16),
+        **dict(settings.resource),
+    }
+    collector = Collector(
+        metrics_url=settings.metrics_url,
+        traces_url=settings.traces_url,
+        headers=dict(settings.headers),
+        seconds=settings.timeout_seconds,
+        compressed=settings.compression is Compression.GZIP,
+        ca_file=settings.ca_file,
+        resource=resource,
+    )
+    return Exporter(collector, settings.interval, tracer, delta=settings.is_delta)
+
+
+def readings(
+    services: "Mapping[str, Upstream]", splits: "Mapping[str, Split]", memory: "Memory", rotations: "Rotations | None"
+) -> "Iterator[Reading]":
+    """The gauges' values at the moment; only reads, since the event loop's thread goes on meanwhile."""
+    for name, service in services.items():
+        yield from _of_service(name, service)
+    for name, split in splits.items():
+        yield from ((metrics.TRAFFIC_SHARE, (name, member), share) for member, share in split.shares().items())
+    yield from ((metrics.MEMORY_USE, (kind,), used) for kind, used in memory.used.items())
+    yield metrics.MEMORY_LIMIT, (), memory.total
+    if rotations is not None:
+        yield from _of_rotations(rotations)
+
+
+def _of_service(name: str, service: "Upstream") -> "Iterator[Reading]":
+    admission, client = service.admission, service.client
+    yield metrics.ADMISSION_LIMIT, (name,), admission.limit
+    yield metrics.ADMISSION_IMAGES, (name,), admission.in_progress
+    yield metrics.ADMISSION_PACE, (name,), admission.pace
+    yield metrics.RETRY_BUDGET, (name,), client.retries_left
+    if client.credentials is None or (age := client.credentials.age) is None:
+        return
+    yield metrics.CREDENTIALS_AGE, (name,), age
+    if (pins := client.credentials.pins) is None:
+        return
+    if pins.not_after is not None:
+        yield metrics.CERTIFICATE_REMAINING, (name, "pinned"), pins.not_after.timestamp() - time.time()
+    if pins.presents is not None:
+        yield metrics.CERTIFICATE_REMAINING, (name, "client"), pins.presents.not_after.timestamp() - time.time()
+
+
+def _of_rotations(rotations: "Rotations") -> "Iterator[Reading]":
+    now = time.time()
+    for name, progress in list(rotations.progress.items()):
+        if progress.since is not None:
+            yield metrics.ROTATION_PHASE_AGE, (name, progress.phase), now - progress.since
+        if progress.expires is not None:
+            yield metrics.CERTIFICATE_REMAINING, (name, "served"), progress.expires - now
