@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 from shared.scoring.decoding.memory import Memory, busy
 from shared.scoring.decoding.process import DecoderProcess
@@ -91,10 +91,26 @@ class Decoder:
     async def _in_thread[T](self, executor: Executor, size: int, context: RequestContext, work: Callable[[], T]) -> T:
         """Run work in a thread; what is reserved for it is released when it ends, even if nobody waits for it."""
         loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
         future = executor.submit(work)
-        future.add_done_callback(lambda _: _call_soon(loop, self._memory.release, size))
-        async with context.timeout():
-            return await asyncio.wrap_future(future)
+        future.add_done_callback(lambda _: _call_soon(loop, lambda: self._ended(future, waiter, size)))
+        try:
+            async with context.timeout():
+                return await waiter
+        finally:
+            future.cancel()  # has an effect where no thread has begun it, and nobody waits for it any longer
+
+    def _ended[T](self, future: Future[T], waiter: asyncio.Future[T], size: int) -> None:
+        """Pass on what a thread did; the release is in the same wake-up of the loop: each costs a system call."""
+        self._memory.release(size)
+        if waiter.done():
+            return
+        if future.cancelled():
+            waiter.cancel()
+        elif error := future.exception():
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(future.result())
 
     @contextlib.asynccontextmanager
     async def _slot(self, context: RequestContext) -> AsyncIterator[None]:
@@ -109,6 +125,6 @@ class Decoder:
             self._slots.release()
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[int], None], size: int) -> None:
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-        loop.call_soon_threadsafe(callback, size)
+        loop.call_soon_threadsafe(callback)
