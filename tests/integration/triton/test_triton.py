@@ -221,3 +221,21 @@ async def test_tls_with_a_named_authority_and_no_key(tmp_path: Path, monkeypatch
         await gateway.forget()
 
     assert best(response)[0][0] == "espresso"
+
+
+@pytest.mark.usefixtures("services")
+async def test_a_tensor_that_is_more_than_a_batch_or_less_than_its_shape(triton: ServerProcess) -> None:
+    client = ProtocolClient(triton)  # type: ignore[arg-type] # which only its user looks at
+    answers = []
+    for images, missing in ((9, 0), (1, 1)):
+        content = bytes(images * 224 * 224 * 3 - missing)
+        tensor = {"name": "image", "datatype": "UINT8", "shape": [images, 224, 224, 3]}
+        head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": len(content)}}]}).encode()
+        length = {"Inference_Header_Content_Length": str(len(head))}
+        answers.append(await client.post("/v2/models/nhwc-uint8/infer", head + content, **length))
+
+    batch, short = answers
+    assert batch.status == 200
+    assert batch.json["outputs"][0]["shape"] == [9, 1000]  # in two calls: the model takes eight
+    assert short.status == 400
+    assert "needs 150528 bytes; there are 150527" in short.json["error"]
