@@ -3,6 +3,9 @@
 import datetime as dt
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from devstack.authority import Authority, fingerprint
 from shared.credentials.pins import LONGEST, ClientCertificate, is_authority, load, read_pins, split
@@ -131,3 +134,10 @@ def test_what_was_withdrawn_and_who_is_an_authority() -> None:
     assert both.without(one) == fingerprints(TWO.certificate)
     assert one.without(both) == ()
     assert [is_authority(load(text.decode())) for text in (AUTHORITY.pem, ONE.certificate)] == [True, False]
+
+
+def test_a_certificate_without_extensions_is_no_authority() -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + dt.timedelta(days=1))
+
+    assert not is_authority(builder.sign(key, hashes.SHA256()))

@@ -80,6 +80,10 @@ CASES: dict[str, tuple[ObservedState, Step]] = {
         Stop(Reason.CERTIFICATE_REFUSED, REFUSED.refusal),
     ),
     "new version": (state(pins=ONLY_OLD), AddPin(NEW)),
+    "offered, and a person removed its pin": (
+        state(pins=ONLY_OLD, memory=replace(GOOD_OLD, offered="new")),
+        AddPin(NEW),
+    ),
     "pinned recently": (state(pinned=9), Wait(NOW + 1, "every gateway must have read the new pin")),
     "pinned long enough": (state(pinned=10), Send(NEW)),
     "endpoint serves an unknown certificate": (state(served="unknown", pinned=1), Send(NEW)),

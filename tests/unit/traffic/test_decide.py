@@ -114,6 +114,16 @@ def test_failures_in_a_row_take_the_share_and_a_success_between_them_does_not() 
     assert (member.why, member.check_at) == ("service-failed", 11 + FAILING_SECONDS)
 
 
+def test_the_documented_figures() -> None:
+    """As in docs/rollout.md: five failures in a row, checked again after ten seconds, whole after a minute."""
+    member = Member(1)
+
+    assert [member.failed("service-failed", 1, 2) for _ in range(5)] == [False] * 4 + [True]
+    assert member.check_at == 12
+    member.checked("", 12)
+    assert (member.part(12), member.part(71.9) < 1, member.part(72)) == (0.1, True, 1)
+
+
 def test_failures_of_requests_from_before_the_return_do_not_count() -> None:
     member = Member(1, why="service-unreachable")
     member.checked("", 50)

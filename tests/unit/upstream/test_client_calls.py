@@ -1,6 +1,8 @@
 """Single calls of a client, on the test's own clock: what they count as, which key they use, and how they fail."""
 
 import asyncio
+import contextlib
+from dataclasses import replace
 
 import pytest
 from grpc import ChannelConnectivity as State
@@ -8,7 +10,8 @@ from grpc import StatusCode
 
 from shared import errors
 from shared.settings import ServiceSettings, Tls
-from shared.telemetry import RequestContext
+from shared.telemetry import RequestContext, metrics
+from shared.telemetry.trace import Trace
 from shared.upstream.admission import Admission
 from shared.upstream.client import ServiceClient
 from shared.upstream.retry import FORGOTTEN, PATIENCE
@@ -95,6 +98,27 @@ async def test_the_key_that_was_accepted_is_first_only_among_the_keys_that_it_wa
     network.respond = None
     await call(client, clock)
     assert dict(network.calls[-1].metadata) == {}, "a service that asks for no key gets none"
+
+
+async def test_a_call_is_counted_and_traced_by_its_method_and_status(
+    network: FakeNetwork, client: ServiceClient, clock: Clock
+) -> None:
+    before = {key: list(point) for key, point in metrics.CALL_DURATION.points.items()}
+    trace = Trace("0" * 31 + "1", "0" * 15 + "2")
+    for code in (None, StatusCode.INVALID_ARGUMENT):
+        network.respond = failing([code]) if code else None
+        with contextlib.suppress(errors.ServiceRejected):
+            await client.call("/package.Service/Method", b"", replace(context(clock), trace=trace))
+
+    rejected = "INVALID_ARGUMENT"
+    for attributes in (("OK", ""), (rejected, rejected)):
+        key = ("grpc", "package.Service/Method", *attributes, "cats")
+        found, earlier = (sum(points.get(key, [0])[1:]) for points in (metrics.CALL_DURATION.points, before))
+        assert found - earlier == 1
+    assert [(one.method, one.status) for one in trace.calls] == [
+        ("package.Service/Method", "OK"),
+        ("package.Service/Method", rejected),
+    ]
 
 
 @pytest.mark.parametrize("presents", [True, False])

@@ -315,3 +315,13 @@ def test_of_adobe_s_segment_what_says_the_colours_stays() -> None:
     assert without(colours + PRIVATE) == kept
     assert without(colours[:-1]) == plain_image, "too short to say anything"
     assert without(b"Other" + colours[5:]) == plain_image
+
+
+def test_the_number_of_lines_stays() -> None:
+    image = JPEGS["baseline"]
+    with_lines = image[:-2] + segment(0xDC, b"\0\x10") + image[-2:]
+    clean = without_metadata(image[:2] + segment(0xFE, PRIVATE) + with_lines[2:], Format.JPEG, BYTES)
+
+    assert clean is not None
+    assert clean == without_metadata(with_lines, Format.JPEG, BYTES)
+    assert segment(0xDC, b"\0\x10") in clean
