@@ -38,6 +38,7 @@ SECTIONS = {
     "comparison": Section("comparison", 0.0),
     "comparison-fpga": Section("comparison", 1.8),
     "photographs": Section("photographs"),
+    "triton": Section("triton"),
     "cold-start": Section("cold_start"),
     "overload": Section("overload"),
 }

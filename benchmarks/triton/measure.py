@@ -1,26 +1,15 @@
-"""What a photograph costs through the gateway to a real Triton: ``python -m benchmarks.triton``.
+"""A photograph through the gateway to a real Triton, beside programs that decode it themselves; report.py tells more.
 
-The app runs in this process, invoked by Microsoft's worker library, and so do two clients without a gateway. By turns,
-in one run, with the local model behind Triton without TLS:
-
-- the gateway, to a model of UINT8 and to one of FP32;
-- a client that decodes with Pillow as it is usually written, and calls Triton by gRPC, or by its HTTP endpoint with
-  binary tensors, for the model of UINT8;
-- the floor: the same call by gRPC, serialized beforehand and not parsed;
-- eight photographs: a form to the gateway, and a client that decodes them side by side and calls once for all.
-
-The gateway's added time is its median less the floor's and less that of its own decoding in this process.
+The app runs in this process, invoked by Microsoft's worker library, and so do the programs without a gateway. The local
+model is behind Triton without TLS, for pixels of UINT8 and of FP32.
 """
 
 import asyncio
 import io
 import json
-import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -30,103 +19,95 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.harness.app import App
-from benchmarks.harness.command import count_and_size, exit_code
 from benchmarks.harness.grpc_load import closed_loop
 from benchmarks.harness.http_client import form
 from benchmarks.harness.images import jpeg
-from benchmarks.harness.interleaved import Call, interleaved, print_table
+from benchmarks.harness.interleaved import Call, interleaved
 from benchmarks.harness.launch import free_port
-from benchmarks.harness.machine import CpuLoad
-from benchmarks.harness.noise import Measured
-from benchmarks.harness.slices import Samples
-from devstack.host import worker
-from devstack.supervisor import Program, Supervisor
+from benchmarks.harness.machine import CpuLoad, Processors, pin
+from benchmarks.harness.noise import RetryBudget, measured
+from benchmarks.harness.slices import Samples, Schedule, Slice
+from benchmarks.harness.testbed import Testbed, run
+from devstack.triton import TritonUnavailable, ensure_environment
 from protos import open_inference_pb2 as pb
 from shared.scoring import images
 from shared.settings import Datatype, Layout, Preprocessing
 
 UINT8, FP32 = "nhwc-uint8", "nchw-fp32"
-CONCURRENT, ROUNDS, SECONDS = 16, 4, 0.8
-FILES = 8
-ADDED_MS = 1.0
+CONCURRENT, FILES = 16, 8
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-GATEWAY, GATEWAY_FP32 = "gateway, UINT8", "gateway, FP32"
-BY_GRPC, BY_HTTP, FLOOR, DECODING = (
-    "Pillow and gRPC",
-    "Pillow and Triton's HTTP",
-    "gRPC alone",
-    "the gateway's decoding",
-)
+GATEWAY, GATEWAY_FP32 = "gateway_uint8", "gateway_fp32"
+BY_GRPC, BY_HTTP, FLOOR, DECODING, IN_TURN = "pillow_grpc", "pillow_http", "grpc", "decoding", "decoding_grpc"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit code."""
-    count, size = count_and_size("benchmarks.triton", 200, arguments)
-    return exit_code(lambda: _run(count, jpeg(size)))
+def measure(quick: bool) -> dict[str, Any]:
+    """The tables ``one``, ``files`` and ``many``, and the ratios; or why Triton is ``unavailable`` here.
 
-
-def _run(count: int, file: bytes) -> None:
-    async def supervised(folder: Path) -> None:
-        supervisor = Supervisor()
-        await supervisor.run(_measure(supervisor, folder, count, file))
-
+    Raises:
+        StackFailed: Triton does not start. BenchmarkFailed: an image was not scored.
+    """
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(supervised(Path(folder)))
-    finally:
-        worker.stop()
+        ensure_environment()
+    except TritonUnavailable as error:
+        return {"unavailable": str(error), "ratios": {}}
+    return run(lambda testbed: _measure(testbed, quick=quick))
 
 
-async def _measure(supervisor: Supervisor, folder: Path, count: int, file: bytes) -> None:
-    http = free_port()
-    arguments = ["--http-port", str(http), "--models", UINT8, FP32]
-    (address,) = await supervisor.start(Program("Triton", "devstack.triton", arguments, folder / "triton.log"))
+async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
+    split, http, file = Processors.split(), free_port(), jpeg(20_000)
+    pin(split.others)
+    address = await testbed.start("Triton", "devstack.triton", "--http-port", str(http), "--models", UINT8, FP32)
+    pin(split.measured)
     app = await App.load(_settings(address))
-    load = CpuLoad(supervisor.pids().values())
+    load = CpuLoad(testbed.supervisor.pids().values())
+    count, schedule = (20, Schedule(1, 0.3, retries=0)) if quick else (300, Schedule(4, 0.8))
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(address) as channel:
         infer: Any = channel.unary_unary(INFER)
-        prepared, decode = _message(pixels_of(file)), partial(_decoded, file)
+        message = _message(pixels_of(file))
         calls: dict[str, Call] = {
             GATEWAY: partial(_scored, app, UINT8, file),
             GATEWAY_FP32: partial(_scored, app, FP32, file),
             BY_GRPC: partial(_by_grpc, infer, file),
             BY_HTTP: partial(_by_http, session, f"http://127.0.0.1:{http}/v2/models/{UINT8}/infer", file),
-            FLOOR: lambda: infer(prepared, timeout=10),
-            DECODING: decode,
+            IN_TURN: partial(_decoded_and_called, infer, message, file),
+            FLOOR: lambda: infer(message, timeout=10),
+            DECODING: partial(_decoded, file),
         }
-        rows = await interleaved(calls, count, load)
-        print(f"A JPEG of {len(file)} bytes, one at a time ({rows[GATEWAY]['noisy']} noisy batches):\n")
-        print_table(rows)
-        added = rows[GATEWAY]["p50_ms"] - rows[FLOOR]["p50_ms"] - rows[DECODING]["p50_ms"]
-        print(f"\nadded by the gateway beyond the call and decoding: {added:.2f} ms (limit {ADDED_MS})")
-        several = [file] * FILES
-        rows = await interleaved(
-            {GATEWAY: partial(_form_scored, app, several), BY_GRPC: partial(_by_grpc, infer, *several)},
-            max(count // FILES, 8),
-            load,
-        )
-        print(f"\n{FILES} photographs in a request, one request at a time:\n")
-        print_table(rows)
-        del calls[DECODING]
-        await _print_concurrent(calls)
+        one = await interleaved(calls, count, load)
+        several: dict[str, Call] = {
+            GATEWAY: partial(_form_scored, app, [file] * FILES),
+            BY_GRPC: partial(_by_grpc, infer, *[file] * FILES),
+        }
+        files = await interleaved(several, max(count // FILES, 2), load)
+        many = await _concurrent({name: calls[name] for name in (GATEWAY, GATEWAY_FP32, BY_GRPC, BY_HTTP)}, schedule)
+    return {"one": one, "files": files, "many": many, "ratios": ratios(one, files, many)}
 
 
-async def _print_concurrent(calls: dict[str, Call]) -> None:
-    """Slices of concurrent calls by turns; the processor time is this process's, with all its threads."""
+def ratios(one: Mapping[str, Any], files: Mapping[str, Any], many: Mapping[str, Any]) -> dict[str, float]:
+    """The targets' ratios in these tables."""
+    return {
+        "triton_c1_added_ms": one[GATEWAY]["p50_ms"] - one[IN_TURN]["p50_ms"],
+        "triton_files_vs_batch": files[GATEWAY]["p50_ms"] / files[BY_GRPC]["p50_ms"],
+        "triton_c16_uint8_vs_fp32_cpu": many[GATEWAY]["server_cpu_ms"] / many[GATEWAY_FP32]["server_cpu_ms"],
+    }
+
+
+async def _concurrent(calls: Mapping[str, Call], schedule: Schedule) -> dict[str, Any]:
+    """Slices of concurrent calls by turns; ``server_cpu_ms`` is this process's time a call, with all its threads."""
+    load, budget = CpuLoad(()), RetryBudget(0)
     samples = {name: Samples() for name in calls}
-    for _ in range(ROUNDS):
+    for _ in range(schedule.rounds):
         for name, call in calls.items():
+
+            async def take(call: Call = call) -> Slice:
+                before = time.process_time()
+                taken = await closed_loop(call, CONCURRENT, schedule.seconds)
+                taken.server_cpu = time.process_time() - before
+                return taken
+
             await closed_loop(call, CONCURRENT, 0.1)
-            before = time.process_time()
-            taken = await closed_loop(call, CONCURRENT, SECONDS)
-            taken.server_cpu = time.process_time() - before
-            samples[name].taken.append(Measured(taken, 0.0))
-    print(f"\n{f'{CONCURRENT} at a time':<32}{'calls/s':>9}{'p50, ms':>9}{'CPU, ms':>9}")
-    found = {name: one.summary() for name, one in samples.items()}
-    for name, row in found.items():
-        print(f"{name:<32}{row['rps']:9.0f}{row['p50_ms']:9.1f}{row['server_cpu_ms']:9.2f}")
-    ratio = found[GATEWAY]["server_cpu_ms"] / found[GATEWAY_FP32]["server_cpu_ms"]
-    print(f"\nprocessor time, UINT8 over FP32: {ratio:.2f}")
+            samples[name].taken.append(await measured(take, load, budget))
+    return {name: one.summary() for name, one in samples.items()}
 
 
 def _settings(address: str) -> dict[str, str]:
@@ -148,8 +129,17 @@ async def _form_scored(app: App, files: Sequence[bytes]) -> None:
     await app.score(app.request(f"/api/services/{UINT8}/score", {"Content-Type": content_type}, body))
 
 
-async def _decoded(file: bytes) -> None:
+def _pixels(file: bytes) -> None:
     images.to_pixels(file, Preprocessing(), 10**8, datatype=Datatype.UINT8, layout=Layout.NHWC)
+
+
+async def _decoded(file: bytes) -> None:
+    _pixels(file)
+
+
+async def _decoded_and_called(infer: Any, message: bytes, file: bytes) -> None:
+    await asyncio.to_thread(_pixels, file)
+    await infer(message, timeout=10)
 
 
 def pixels_of(file: bytes) -> npt.NDArray[np.uint8]:
@@ -185,7 +175,3 @@ async def _by_http(session: aiohttp.ClientSession, url: str, file: bytes) -> int
         response.raise_for_status()
         body, size = await response.read(), int(response.headers["Inference-Header-Content-Length"])
     return int(np.frombuffer(body[size:], "<f4").argmax())
-
-
-if __name__ == "__main__":
-    sys.exit(main())
