@@ -28,7 +28,7 @@ _STARTED = time.time()
 
 
 @blueprint.route("api/operations", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ADMIN)
-async def operations(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+async def operations_status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The certificates, keys and rotations of all services, and this instance's own view of them."""
     return await respond(req, context, _operations, name="operations")
 

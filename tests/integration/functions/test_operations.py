@@ -21,7 +21,7 @@ NOT_ROTATED = {
 
 async def ask() -> Response:
     request = func.HttpRequest("GET", "http://localhost/api/operations", body=b"")
-    return await call_function(operations.operations, request)
+    return await call_function(operations.operations_status, request)
 
 
 def slug(part: Any) -> str:

@@ -126,7 +126,7 @@ async def test_the_operations_of_a_rotated_service(
     configure(cats)
     request = func.HttpRequest("GET", "http://localhost/api/operations", body=b"")
 
-    found = (await app.call_function(operations.operations, request)).json["shared"]["services"]
+    found = (await app.call_function(operations.operations_status, request)).json["shared"]["services"]
 
     one, seen = found["cats"], (await status()).json["services"]["cats"]
     assert one["stored"]["certificate"]["fingerprint"] == cats.served()
@@ -141,7 +141,7 @@ async def test_the_operations_of_a_rotated_service(
 
     # The vault's other secrets are read, and so are the keys, while the rotation cannot be observed.
     environment.vault.fault(mode="forbid", secrets=["cats-rotation"])
-    one = (await app.call_function(operations.operations, request)).json["shared"]["services"]["cats"]
+    one = (await app.call_function(operations.operations_status, request)).json["shared"]["services"]["cats"]
     assert one["rotation"]["problem"]["secret"] == one["stored"]["problem"]["secret"] == "cats-rotation"
     assert "certificates" in one["pinned"]
     assert "primary" in one["keys"]
