@@ -1,9 +1,26 @@
 // The elements that show what GET /api/operations answers.
 
-import { ACTIONS, PHASES, STATES, away, nextStep, remaining, sentence, utc } from "./operations-words.js";
+import {
+  ACTIONS, COLUMNS, PHASES, STATES, away, certificates, concerns, nextStep, remaining, sentence, utc,
+} from "./operations-words.js";
 
 const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
-const COLUMNS = { served: "Served", pinned: "Pinned", stored: "Stored" };
+
+/** What somebody should look at, with links to the services. */
+export function concernsView(report) {
+  const found = concerns(report);
+  if (!found.length) return [element("p", { textContent: "Nothing needs attention." })];
+  return [
+    element("h2", { textContent: "Needs attention" }),
+    element("ul", {}, ...found.map(({ name, lines }) =>
+      element("li", {}, element("a", { href: `#${anchor(name, report)}`, textContent: name }), `: ${lines.map(sentence).join(" ")}`),
+    )),
+  ];
+}
+
+function anchor(name, { shared }) {
+  return name in shared.services ? `service-${name}` : `own-${name}`;
+}
 
 /** What all instances share: an article for each service, and one for each that spreads its requests over others. */
 export function sharedView({ services, traffic }, results, busy) {
@@ -57,24 +74,15 @@ function partView(part, view) {
 }
 
 function column(part, title, parts) {
-  const found = certificates(part, parts[part]);
+  const found = certificates(parts[part]);
   const among = (fingerprint) =>
-    Object.keys(COLUMNS).filter((other) => other !== part && certificates(other, parts[other]).some((one) => one.fingerprint === fingerprint));
+    Object.keys(COLUMNS).filter((other) => other !== part && certificates(parts[other]).some((one) => one.fingerprint === fingerprint));
   const shown = partView(parts[part], () =>
     found.length
       ? found.map((one) => certificateView(one, among(one.fingerprint)))
       : [element("p", { className: "hint", textContent: "There is none." })],
   );
   return element("section", { className: "column" }, element("h4", { textContent: title }), ...shown);
-}
-
-/** A part's certificates: of addresses with their names, or their problems. */
-function certificates(part, { addresses, certificates: several, certificate }) {
-  if (part === "served") {
-    const many = (addresses ?? []).length > 1;
-    return (addresses ?? []).map((one) => ({ ...one.certificate, problem: one.problem, heading: many ? one.address : "" }));
-  }
-  return several ?? (certificate ? [certificate] : []);
 }
 
 function certificateView(one, among) {

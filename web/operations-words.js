@@ -38,11 +38,51 @@ function span(seconds) {
 
 /** What is left of a certificate's validity: {level, text, share}; the share is from 0 to 1. */
 export function remaining({ not_before: begin, not_after: end, days_left: days }) {
-  const share = (days * 86_400_000) / (new Date(end) - new Date(begin));
   if (days <= 0) return { level: "expired", text: `Expired ${span(days * 86_400)}`, share: 0 };
+  const left = days < 2 ? `${Math.trunc(24 * days)} hours left` : `${Math.trunc(days)} days left`;
   const level = days < URGENT ? "urgent" : days < SOON ? "soon" : "fine";
-  const word = { urgent: "Urgent: expires", soon: "Soon: expires", fine: "Expires" }[level];
-  return { level, text: `${word} ${span(days * 86_400)}`, share: Math.min(1, share) };
+  const text = { urgent: `Urgent: ${left}`, soon: `Soon: ${left}`, fine: left }[level];
+  return { level, text, share: Math.min(1, (days * 86_400_000) / (new Date(end) - new Date(begin))) };
+}
+
+export const COLUMNS = { served: "Served", pinned: "Pinned", stored: "Stored" };
+const PARTS = { ...COLUMNS, keys: "Keys", rotation: "Rotation" };
+
+/** The certificates of a part: of several addresses with those, or the problem of one. */
+export function certificates({ addresses, certificates: several, certificate }) {
+  const heading = ({ address }) => (addresses.length > 1 ? address : "");
+  if (addresses) return addresses.map((one) => ({ ...one.certificate, problem: one.problem, heading: heading(one) }));
+  return several ?? (certificate ? [certificate] : []);
+}
+
+/** What somebody should look at: [{name, lines}], of services for which there is anything. */
+export function concerns({ shared, instance }) {
+  const names = [...new Set([...Object.keys(shared.services), ...Object.keys(instance.services)])];
+  return names
+    .map((name) => ({ name, lines: [...sharedConcerns(shared.services[name] ?? {}), ...ownConcerns(instance.services[name] ?? {})] }))
+    .filter(({ lines }) => lines.length);
+}
+
+function sharedConcerns(parts) {
+  return Object.entries(parts).flatMap(([part, found]) => [
+    ...(found.problem ? [`${PARTS[part]}: ${found.problem.title}`] : []),
+    ...certificates(found).flatMap((one) => certificateConcerns(PARTS[part], one)),
+    ...(["stopped", "rolling-back"].includes(found.phase) ? [`${PARTS[part]}: ${found.last_error ?? PHASES[found.phase].toLowerCase()}`] : []),
+  ]);
+}
+
+function certificateConcerns(part, one) {
+  if (one.problem) return [`${part} at ${one.heading}: ${one.problem.title}`];
+  if (!one.fingerprint) return [];
+  const { level, text } = remaining(one);
+  return level === "fine" ? [] : [`${part}: ${short(one.fingerprint)}, ${text.toLowerCase()}`];
+}
+
+function ownConcerns({ status, problem, credentials }) {
+  return [
+    ...(status === "not-ready" ? [`Not ready on this instance${problem ? `: ${problem.title}` : ""}`] : []),
+    ...(credentials?.stale ? ["This instance's keys and pins are not renewed"] : []),
+  ];
 }
 
 /** The first digits of a fingerprint, as the gateway's own messages have them. */

@@ -1,7 +1,7 @@
 // The operations page: asks for the master key, shows what the gateway answers, and runs rotations.
 
 import { API, Problem, parsed, problemOf, send } from "./gateway.js";
-import { element, instanceView, sharedView } from "./operations-view.js";
+import { concernsView, element, instanceView, sharedView } from "./operations-view.js";
 import { ACTIONS, away, outcome, sentence, utc } from "./operations-words.js";
 
 const KEY = "master-key";
@@ -115,6 +115,7 @@ function show() {
   // What had the focus has it again; so has its place in a table that is scrolled.
   const focused = document.activeElement?.id;
   const places = [...document.querySelectorAll(".scrolled")].map((one) => [one.id, one.scrollTop]);
+  $("concerns").replaceChildren(...concernsView(report));
   $("services").replaceChildren(...sharedView(shared, results, running));
   $("instance-services").replaceChildren(...instanceView(instance));
   for (const [id, top] of places) if ($(id)) $(id).scrollTop = top;
@@ -129,7 +130,7 @@ function show() {
 }
 
 function setVisible(visible) {
-  for (const id of ["toolbar", "shared", "instance"]) $(id).hidden = !visible;
+  for (const id of ["toolbar", "concerns", "shared", "instance"]) $(id).hidden = !visible;
   $("key-form").hidden = visible;
   document.body.classList.toggle("has-results", visible);
 }
@@ -196,8 +197,7 @@ function forget() {
   storeKey(null);
   report = null;
   results.clear();
-  $("services").replaceChildren();
-  $("instance-services").replaceChildren();
+  for (const id of ["concerns", "services", "instance-services"]) $(id).replaceChildren();
   $("instance-about").textContent = $("updated").textContent = "";
   setVisible(false);
 }
@@ -243,6 +243,8 @@ $("forget").addEventListener("click", forgetByUser);
 $("services").addEventListener("click", ({ target }) => target.dataset.action && press(target.dataset));
 $("cancel").addEventListener("click", () => $("dialog").close());
 $("confirm").addEventListener("click", confirm);
+// The browser returns the focus to the button that opened it, which a refresh has replaced meanwhile.
+$("dialog").addEventListener("close", () => $(`${confirmed.action}-${confirmed.service}`)?.focus());
 document.addEventListener("visibilitychange", () => {
   if (Date.now() - shownAt >= REFRESH_MS) refreshIfVisible();
 });
