@@ -59,7 +59,7 @@ function serviceView(name, parts, result, busy) {
   const blocks = [
     element("div", { className: "certificates" }, ...Object.entries(COLUMNS).map(([part, title]) => column(part, title, parts))),
     block("Rotation", partView(parts.rotation, rotationView)),
-    block("Keys in Key Vault", partView(parts.keys, keysView)),
+    block("Keys in Key Vault", partView(parts.keys, (keys) => keysView(keys, rotation?.keys))),
   ];
   if (rotation?.history.length) blocks.push(block("Last events", [eventTable(name, rotation.history)]));
   // A rotation that could not be observed may still be run, and says what prevents it.
@@ -129,9 +129,10 @@ function stepView({ phase, state }) {
   return step;
 }
 
-function keysView({ primary, secondary }) {
+function keysView({ primary, secondary }, rotation) {
   const stored = (key) => (key ? `stored ${away(key.stored_at)}, at ${utc(key.stored_at)}` : "there is none");
-  return [rows([["Primary", stored(primary)], ["Secondary", stored(secondary)]])];
+  const next = rotation ? [["Rotation", `${rotation.rotation === "idle" ? "none in progress" : "in progress"}. ${nextStep(rotation.next_step)}`]] : [];
+  return [rows([["Primary", stored(primary)], ["Secondary", stored(secondary)], ...next])];
 }
 
 function eventTable(name, history) {

@@ -95,7 +95,7 @@ export function nextStep(step) {
   const certificate = `the certificate ${short(step.fingerprint)}`;
   switch (step.action) {
     case "nothing":
-      return "Nothing to do: all is as it should be.";
+      return "Nothing to do.";
     case "wait":
       return `Wait until ${utc(step.until)} (${away(step.until)})${step.detail ? `: ${step.detail}` : ""}.`;
     case "stop":
