@@ -54,7 +54,7 @@ class Operations:
     async def _service(self, service: ServiceSettings) -> dict[str, Part]:
         absent = overview.not_applicable(service)
         readers: dict[str, Callable[[], Awaitable[Json]]] = {
-            "served": lambda: in_thread(self._threads, overview.served, service),
+            "served": lambda: self._served(service),
             "pinned": lambda: in_thread(self._threads, overview.pinned, service, self._read_secret),
             "keys": lambda: in_thread(self._threads, overview.keys, service, self._read_secret),
             "rotation": lambda: self._observe(service.name),
@@ -65,6 +65,10 @@ class Operations:
         rotation = read.pop("rotation", {})
         read |= {"stored": rotation, "rotation": rotation} if isinstance(rotation, GatewayError) else rotation
         return {part: read[part] if part in read else {"not_applicable": absent[part]} for part in overview.PARTS}
+
+    async def _served(self, service: ServiceSettings) -> Json:
+        handshakes = (in_thread(self._threads, overview.presented, service, one) for one in service.addresses)
+        return overview.served(await asyncio.gather(*handshakes))
 
     async def _observe(self, name: str) -> Json:
         """The rotation, and the certificate that is stored for it."""

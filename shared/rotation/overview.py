@@ -6,7 +6,7 @@ Synchronous, for a thread. It contains no secret: of keys, only when they were s
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shared.credentials.secrets import Secret
 from shared.errors import (
@@ -53,17 +53,25 @@ def not_applicable(service: ServiceSettings) -> dict[str, str]:
     return found
 
 
-def served(service: ServiceSettings) -> Json:
-    """What each address of a service presents in a handshake; nothing vouches for it.
+def presented(service: ServiceSettings, address: str) -> Json:
+    """What an address of a service presents in a handshake, or the problem; nothing vouches for it."""
+    try:
+        found = Presented.of(handshake(service, address))
+    except (OSError, ValueError) as error:
+        return {"address": address, "problem": _cause(error)}
+    return {"address": address, "certificate": status.presented(found, time.time())}
+
+
+def served(addresses: Sequence[Json]) -> Json:
+    """What all addresses of a service present.
 
     Raises:
         GatewayError: none of them presents anything; the cause at the first.
     """
-    found = [_at(service, address) for address in service.addresses]
-    problems = [one["problem"] for one in found if "problem" in one]
-    if len(problems) == len(found):
+    problems = [one["problem"] for one in addresses if "problem" in one]
+    if len(problems) == len(addresses):
         raise problems[0]
-    return {"addresses": found}
+    return {"addresses": addresses}
 
 
 def pinned(service: ServiceSettings, read: ReadSecret) -> Json:
@@ -100,14 +108,6 @@ def of_rotation(observed: Observation) -> Json:
     if observed.problem is not None:
         rotation["problem"] = observed.problem
     return {"stored": {"certificate": described["desired"]}, "rotation": rotation}
-
-
-def _at(service: ServiceSettings, address: str) -> Json:
-    try:
-        found = Presented.of(handshake(service, address))
-    except (OSError, ValueError) as error:
-        return {"address": address, "problem": _cause(error)}
-    return {"address": address, "certificate": status.presented(found, time.time())}
 
 
 def _cause(error: Exception) -> GatewayError:

@@ -137,6 +137,15 @@ async def test_a_part_that_cannot_be_read_hides_no_other(
     assert found["instance"]["services"]["plain"]["status"] == "ready"
 
 
+async def test_a_name_that_does_not_resolve_and_a_secondary_key_that_is_missing(several: App) -> None:
+    several.configure(SERVICE__CATS__ADDRESS="nowhere.invalid", SERVICE__CATS__SECONDARY_KEY_SECRET="no-such-key")
+
+    cats = (await ask()).json["shared"]["services"]["cats"]
+
+    assert slug(cats["served"]) == "service-name-unresolved"
+    assert (cats["keys"]["secondary"], "version" in cats["keys"]["primary"]) == (None, True)
+
+
 async def test_an_unexpected_fault_is_an_error_of_its_part(
     several: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

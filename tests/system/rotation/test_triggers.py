@@ -125,8 +125,11 @@ async def test_the_operations_of_a_rotated_service(
 ) -> None:
     configure(cats)
     request = func.HttpRequest("GET", "http://localhost/api/operations", body=b"")
+    response = await app.call_function(operations.operations_status, request)
 
-    found = (await app.call_function(operations.operations_status, request)).json["shared"]["services"]
+    for secret in (*environment.plane.keys({"id": cats.id}), "PRIVATE KEY", "BEGIN"):
+        assert secret not in response.body.decode()
+    found = response.json["shared"]["services"]
 
     one, seen = found["cats"], (await status()).json["services"]["cats"]
     assert one["stored"]["certificate"]["fingerprint"] == cats.served()
