@@ -12,9 +12,12 @@ export function concernsView(report) {
   if (!found.length) return [element("p", { textContent: "Nothing needs attention." })];
   return [
     element("h2", { textContent: "Needs attention" }),
-    element("ul", {}, ...found.map(({ name, lines }) =>
-      element("li", {}, element("a", { href: `#${anchor(name, report)}`, textContent: name }), `: ${lines.map(sentence).join(" ")}`),
-    )),
+    element("ul", {}, ...found.map(({ name, lines }) => element(
+      "li",
+      {},
+      element("a", { href: `#${anchor(name, report)}`, textContent: name }),
+      element("ul", {}, ...lines.map((line) => element("li", { textContent: sentence(line) }))),
+    ))),
   ];
 }
 
@@ -75,8 +78,12 @@ function partView(part, view) {
 
 function column(part, title, parts) {
   const found = certificates(parts[part]);
-  const among = (fingerprint) =>
-    Object.keys(COLUMNS).filter((other) => other !== part && certificates(parts[other]).some((one) => one.fingerprint === fingerprint));
+  const others = Object.keys(COLUMNS).filter((other) => other !== part);
+  const among = (fingerprint) => {
+    const same = others.filter((other) => certificates(parts[other]).some((one) => one.fingerprint === fingerprint));
+    if (same.length) return `The same is ${same.join(" and ")}.`;
+    return others.some((other) => parts[other].problem) ? "" : "Only here.";
+  };
   const shown = partView(parts[part], () =>
     found.length
       ? found.map((one) => certificateView(one, among(one.fingerprint)))
@@ -107,7 +114,7 @@ function certificateView(one, among) {
       ["Valid", `${utc(one.not_before)} to ${utc(one.not_after)}`],
       ["SHA-256", element("code", { textContent: one.fingerprint })],
     ]),
-    element("p", { className: "among", textContent: among.length ? `The same is ${among.join(" and ")}.` : "It is nowhere else." }),
+    element("p", { className: "among", textContent: among }),
   );
 }
 
@@ -117,7 +124,7 @@ function rotationView(rotation) {
   return [
     line,
     element("p", { className: "next" }, element("strong", { textContent: "Next: " }), nextStep(next)),
-    ...(problem ? [problemView(problem)] : error ? [element("p", { className: "problem", textContent: sentence(error) })] : []),
+    ...(problem ? [problemView(problem)] : error && next.action !== "stop" ? [element("p", { className: "problem", textContent: sentence(error) })] : []),
     ...(verified?.at ? [element("p", { className: "hint", textContent: `Last verified ${away(verified.at)}, at ${utc(verified.at)}.` })] : []),
   ];
 }

@@ -91,8 +91,9 @@ async def test_only_the_master_key_shows_the_operations_and_only_in_its_tab(
     assert "The inference service cannot be reached" in await part(page, "imagenet-tensor", "Served")
     assert "The same is pinned and stored." in await part(page, "imagenet", "Served")
     assert "none in progress. Nothing to do." in await part(page, "imagenet", "Keys in Key Vault")
-    attention = await page.locator("#concerns").inner_text()
-    assert "imagenet-tensor: Served: The inference service cannot be reached. Not ready on this instance: " in attention
+    attention = (await page.locator("#concerns").inner_text()).splitlines()
+    assert attention[:3] == ["Needs attention", "imagenet-tensor", "Served: The inference service cannot be reached."]
+    assert attention[3].startswith("Not ready on this instance: ")
 
     # What only this instance sees is apart, and marked with its id.
     own = page.get_by_role("region", name="Seen by this instance alone")
@@ -290,7 +291,7 @@ async def test_trouble_is_named_in_words(open_page: OpenPage, report: Any) -> No
     assert "The inference service cannot be reached" in served
     assert "Urgent: 36 hours left" in pinned
     assert "Soon: 12 days left" in pinned
-    assert "It is nowhere else." in pinned
+    assert "Only here." in pinned
     stored = await part(page, "imagenet", "Stored")
     assert "Expired 3 days ago" in stored
     assert "Must not be used: it expired <b>then</b>" in stored, "text, not markup"
@@ -305,6 +306,7 @@ async def test_trouble_is_named_in_words(open_page: OpenPage, report: Any) -> No
     assert " ".join((await steps.first.inner_text()).split()) == "Pin stopped here"
     assert await steps.first.get_attribute("aria-current") == "step"
     assert "certificate-verified" in await service(page, "imagenet").get_by_role("table").inner_text()
+    assert "Only here." not in await part(page, "imagenet-tensor", "Served"), "the pins are not known"
     assert "Key Vault cannot be reached" in await part(page, "imagenet-tensor", "Keys in Key Vault")
     assert "imagenet-tensor\n10 (10%)" in await service(page, "all").inner_text()
 
