@@ -215,7 +215,7 @@ function ownRows({ service, channel, credentials, golden, admission, refusals, e
     ["Service reports", service],
     ["Channel", channel],
     ["Credentials", `${read}${credentials.stale ? "; stale: Key Vault cannot be read" : ""}`],
-    ...(golden ? [["Golden photographs", golden.result]] : []),
+    ...(golden ? [["Golden photographs", [golden.result, golden.first_deviation].filter(Boolean).join(": ")]] : []),
     ["Admission", `${inProgress} of ${limit} images in progress: ${sent} with the service, ${inProgress - sent} waiting or being prepared`],
     ["Refusals", counts(refusals)],
     ["Errors", counts(errors)],

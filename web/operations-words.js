@@ -78,9 +78,10 @@ function certificateConcerns(part, one) {
   return level === "fine" ? [] : [`${part}: ${short(one.fingerprint)}, ${text.toLowerCase()}`];
 }
 
-function ownConcerns({ status, problem, credentials }) {
+function ownConcerns({ status, problem, credentials, golden }) {
   return [
     ...(status === "not-ready" ? [`Not ready on this instance${problem ? `: ${problem.title}` : ""}`] : []),
+    ...(golden?.first_deviation ? [`Golden photographs: ${golden.result} match`] : []),
     ...(credentials?.stale ? ["This instance's keys and pins are not renewed"] : []),
   ];
 }

@@ -242,6 +242,7 @@ def in_trouble(report: Any) -> Any:
         "status": "not-ready",
         "problem": problem["service-unreachable"],
         "credentials": {"age_seconds": 4000.0, "stale": True, "problem": problem["vault-unreachable"]},
+        "golden": {"result": "3 of 4", "first_deviation": "coffee.png: another class"},
         "admission": {"limit": 16, "in_progress": 9, "with_service": 5},
         "refusals": {"limit": 31, "deadline": 2},
         "errors": {"keys-refused": 7},
@@ -319,4 +320,6 @@ async def test_trouble_is_named_in_words(open_page: OpenPage, report: Any) -> No
     assert "read 66 minutes ago; stale: Key Vault cannot be read" in tensor
     attention = await page.locator("#concerns").inner_text()
     assert "Rotation: certificate-refused: it expired." in attention
+    assert "3 of 4: coffee.png: another class" in tensor
+    assert "Golden photographs: 3 of 4 match." in attention
     assert "This instance's keys and pins are not renewed." in attention
