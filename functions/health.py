@@ -56,7 +56,7 @@ async def _ready() -> func.HttpResponse:
 
 async def _service_health() -> func.HttpResponse:
     services = await gateway().health()
-    return _response(services, {name: _details(health) for name, health in services.items()})
+    return _response(services, {name: details(health) for name, health in services.items()})
 
 
 def _response(services: Mapping[str, ServiceHealth | SplitHealth], bodies: Mapping[str, object]) -> func.HttpResponse:
@@ -78,7 +78,8 @@ def _summary(health: ServiceHealth | SplitHealth) -> dict[str, object]:
     return body
 
 
-def _details(health: ServiceHealth | SplitHealth) -> dict[str, object]:
+def details(health: ServiceHealth | SplitHealth) -> dict[str, object]:
+    """One service's or split's health as JSON, with details."""
     if isinstance(health, SplitHealth):
         return {"status": _status(ready=health.ready), "members": _members(health)}
     body: dict[str, object] = {

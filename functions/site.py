@@ -1,4 +1,5 @@
-"""The static files: GET / and /web/{file} are the web page, /api/openapi.json and /api/docs the API documentation.
+"""The static files: GET /, /operations and /web/{file} are the web pages, /api/openapi.json and /api/docs the API
+documentation.
 
 The host uses the first function whose route matches, in the order of the functions' names: those of the web page sort
 last, after all others. The documentation is generated during development (``make openapi``).
@@ -17,12 +18,13 @@ from functions.http.problems import respond
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
 _FOLDER = Path(__file__).parent.parent / "web"
-_PAGE, _DOCUMENT, _DOCUMENT_PAGE = "index.html", "openapi.json", "docs.html"
+_PAGE, _OPERATIONS, _DOCUMENT, _DOCUMENT_PAGE = "index.html", "operations.html", "openapi.json", "docs.html"
 
-# The files of the web page. A requested name is one of these or not found: it never becomes part of a path.
+# The files of the web pages. A requested name is one of these or not found: it never becomes part of a path.
 _FILES = frozenset(
     (
         _PAGE,
+        _OPERATIONS,
         "app.js",
         "card.js",
         "cards.css",
@@ -30,6 +32,10 @@ _FILES = frozenset(
         "docs.css",
         "gateway.js",
         "icon.svg",
+        "operations-view.js",
+        "operations-words.js",
+        "operations.css",
+        "operations.js",
         "pictures.js",
         "style.css",
     )
@@ -81,9 +87,15 @@ async def web_page(req: func.HttpRequest, context: func.Context) -> func.HttpRes
     return await _respond(req, context, _PAGE)
 
 
+@blueprint.route("operations", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def operations_page(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The page for whoever operates the gateway; what it shows needs the master key."""
+    return await _respond(req, context, _OPERATIONS)
+
+
 @blueprint.route("web/{file}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 async def web_static(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """A file of the web page."""
+    """A file of the web pages."""
     name = req.route_params["file"]
     if name not in _FILES:
         # As the host responds where no route matches.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.credentials.cache import CredentialCache
     from shared.credentials.key_vault import KeyVault
     from shared.credentials.pins import ClientCertificate
+    from shared.operations import Operations
     from shared.reporting import Reporting
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.decoder import Decoder
@@ -64,6 +65,13 @@ class Service:
     @property
     def settings(self) -> ServiceSettings:
         return self.upstream.settings
+
+    async def close(self) -> None:
+        if self.golden is not None:
+            self.golden.close()
+        if (cache := self.upstream.client.credentials) is not None:
+            cache.close()
+        await self.upstream.client.close()
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ class Gateway:
         self._vault: KeyVault | None = None
         self._vault_lock = threading.Lock()
         self._rotations: Rotations | None = None
+        self._operations: Operations | None = None
         self._readiness: asyncio.Future[Mapping[str, ServiceHealth | SplitHealth]] | None = None
         self._asked_at = 0.0
         self._services = {name: self._compose(service) for name, service in config.services.items()}
@@ -264,14 +273,22 @@ class Gateway:
                 surplus.close()
         return self._rotations
 
+    async def operations(self) -> "Operations":
+        """The reader of what all instances share."""
+        rotations = None if self.settings.rotation is None else await self.rotations()
+        if self._operations is None:
+            self._operations = await asyncio.to_thread(self._make_operations, rotations)
+        return self._operations
+
     async def flush(self) -> None:
         """Export what was counted, before an instance may end."""
         if self.reporting is not None:
             await asyncio.to_thread(self.reporting.flush, FLUSH_SECONDS)
 
     async def close(self) -> None:
-        if self.reporting is not None:
-            self.reporting.close()
+        for part in (self.reporting, self._operations):
+            if part is not None:
+                part.close()
         if self._readiness is not None:
             self._readiness.cancel()
         if self._rotations is not None:
@@ -280,11 +297,7 @@ class Gateway:
         for split in self._splits.values():
             split.close()
         for service in self._services.values():
-            if service.golden is not None:
-                service.golden.close()
-            if (cache := service.upstream.client.credentials) is not None:
-                cache.close()
-            await service.upstream.client.close()
+            await service.close()
         for decoders in self._decoders.values():
             decoders.shutdown()
         self._decoder.close()
@@ -389,6 +402,11 @@ class Gateway:
             raise NotRotated("No service of the gateway has a CONTROL_PLANE_NAME.")
         codecs = {name: service.upstream.codec for name, service in self._services.items()}
         return Rotations(self.settings, rotation, vault, self._the_vault(), codecs)
+
+    def _make_operations(self, rotations: "Rotations | None") -> "Operations":
+        from shared.operations import Operations  # noqa: PLC0415 - as above
+
+        return Operations(self.settings.services, self._read_secret, rotations)
 
     def _read_from_vault(self, name: str) -> Secret:
         return self._the_vault().read(name)

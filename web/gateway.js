@@ -1,6 +1,6 @@
 // Requests to the gateway's HTTP API, and its errors as problems to show.
 
-const API = new URL("../api/", import.meta.url);
+export const API = new URL("../api/", import.meta.url);
 
 // Longer than the gateway's own deadlines, to allow for a slow upload.
 const TIMEOUT_MS = 120_000;
@@ -86,7 +86,7 @@ export function serverTimings(header) {
     .filter(({ name, milliseconds }) => name && Number.isFinite(milliseconds));
 }
 
-async function send(url, options) {
+export async function send(url, options) {
   try {
     return await fetch(url, options);
   } catch (error) {
@@ -95,7 +95,7 @@ async function send(url, options) {
   }
 }
 
-async function parsed(response) {
+export async function parsed(response) {
   try {
     return await response.json();
   } catch (error) {
@@ -114,7 +114,7 @@ function unreachable(timedOut) {
   });
 }
 
-function problemOf(response, document, keySent) {
+export function problemOf(response, document, keySent) {
   const { status } = response;
   if (document?.title) {
     const { title, detail, remedy, type, request_id: requestId } = document;

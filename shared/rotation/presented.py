@@ -11,6 +11,8 @@ from shared.credentials.pins import UNUSABLE, fingerprint
 
 # How many names of a certificate are read, and how many characters of each: the longest DNS name.
 _MOST_NAMES, _LONGEST_NAME = 100, 253
+# Characters of a subject or an issuer.
+_LONGEST_DISTINGUISHED_NAME = 400
 
 # Security strengths of keys in bits (NIST SP 800-57 part 1, table 2).
 _RSA_STRENGTHS = ((15360, 256), (7680, 192), (3072, 128), (2048, 112))
@@ -29,6 +31,8 @@ class Presented:
     not_before: dt.datetime
     not_after: dt.datetime
     strength: int
+    subject: str = ""
+    issuer: str = ""
 
     @classmethod
     def of(cls, der: bytes) -> "Presented":
@@ -43,7 +47,7 @@ class Presented:
         except UNUSABLE:
             bits = 0
         validity = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        return cls(fingerprint(certificate), tuple(names(certificate)), *validity, bits)
+        return cls(fingerprint(certificate), tuple(names(certificate)), *validity, bits, *parties(certificate))
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,16 @@ def names(leaf: x509.Certificate) -> list[str]:
     return [_printable(name) for name in (*found.get_values_for_type(x509.DNSName), *addresses)][:_MOST_NAMES]
 
 
+def parties(certificate: x509.Certificate) -> tuple[str, str]:
+    """A certificate's subject and issuer as RFC 4514 writes them, printable; empty where they are malformed."""
+    try:
+        found = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+    except UNUSABLE:
+        return "", ""
+    subject, issuer = (_printable(one, _LONGEST_DISTINGUISHED_NAME) for one in found)
+    return subject, issuer
+
+
 def strength(key: PublicKeyTypes) -> int:
     """The security strength of a key in bits; zero for kinds that no TLS uses."""
     if isinstance(key, rsa.RSAPublicKey):
@@ -78,5 +92,5 @@ def strength(key: PublicKeyTypes) -> int:
     return 224 if isinstance(key, ed448.Ed448PublicKey) else 0
 
 
-def _printable(name: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in name[:_LONGEST_NAME])
+def _printable(name: str, longest: int = _LONGEST_NAME) -> str:
+    return "".join(character if character.isprintable() else "?" for character in name[:longest])

@@ -11,6 +11,7 @@ from shared.rotation.decide import (
     DropPins,
     Fail,
     Nothing,
+    ObservedState,
     Send,
     Settle,
     Step,
@@ -20,21 +21,27 @@ from shared.rotation.decide import (
 )
 from shared.rotation.decide_keys import Finish, KeysSettled, KeyStep, KeyWait, Regenerate, Store
 from shared.rotation.events import Event
-from shared.rotation.observe import Keys, Observation
-from shared.rotation.presented import Presented, names
+from shared.rotation.observe import Keys, Observation, PinnedCertificates
+from shared.rotation.presented import Presented, names, parties
 
 type Json = dict[str, Any]
+
+_DAY = 86_400.0
+
+# The phases of a rotation in their order.
+LINE = ("pinning", "propagating", "updating", "verifying", "grace", "dropping-pins", "steady")
 
 
 def describe(observed: Observation) -> Json:
     """One service's certificates and keys, where their rotation is, and what comes next."""
-    memory = observed.state.memory
+    memory, now = observed.state.memory, observed.state.now
     return {
         "phase": phase(observed),
+        "steps": steps(observed),
         "next_step": _step(observed.step),
         "desired": _desired(observed),
-        "served": None if observed.served is None else _presented(observed.served),
-        "pinned": [certificate(one) for one in (*observed.pinned.leaves, *observed.pinned.authorities)],
+        "served": None if observed.served is None else presented(observed.served, now),
+        "pinned": pins(observed.pinned, now),
         "verified": None
         if memory.good is None
         else {"fingerprint": memory.good.fingerprint, "at": date(memory.verified_at) if memory.verified_at else None},
@@ -76,23 +83,64 @@ def phase(observed: Observation) -> str:  # noqa: PLR0911 - one line a phase
             return "rolling-back" if is_rollback else "updating"
 
 
-def certificate(found: x509.Certificate) -> Json:
+def steps(observed: Observation) -> list[Json]:
+    """The phases of a rotation in their order, and which of them are done, or the current one.
+
+    The state of the current one is the phase itself where that is none of the line: ``stopped``, ``rolling-back``.
+    """
+    current = phase(observed)
+    is_on_line = current in LINE
+    at = LINE.index(current if is_on_line else _reached(observed.state))
+    here = "current" if is_on_line else current
+    return [
+        {"phase": name, "state": "done" if number < at else here if number == at else "ahead"}
+        for number, name in enumerate(LINE)
+    ]
+
+
+def _reached(state: ObservedState) -> str:
+    """The phase that the desired certificate has reached, by what is pinned and served."""
+    desired, good = state.desired, state.memory.good
+    if desired is None or desired.fingerprint not in state.pins:
+        return "pinning"
+    if state.served != desired.fingerprint:
+        return "updating"
+    if good is None or good.fingerprint != desired.fingerprint:
+        return "verifying"
+    return "grace" if len(state.pins) > 1 else "steady"
+
+
+def certificate(found: x509.Certificate, now: float) -> Json:
     """What there is to know of a certificate."""
+    subject, issuer = parties(found)
     return {
         "fingerprint": fingerprint(found),
+        "subject": subject,
+        "issuer": issuer,
         "names": names(found),
-        "not_before": found.not_valid_before_utc.isoformat(),
-        "not_after": found.not_valid_after_utc.isoformat(),
+        **_validity(found.not_valid_before_utc, found.not_valid_after_utc, now),
     }
 
 
-def _presented(found: Presented) -> Json:
+def pins(pinned: PinnedCertificates, now: float) -> list[Json]:
+    """What gateways trust: servers' certificates, then authorities."""
+    return [certificate(one, now) for one in (*pinned.leaves, *pinned.authorities)]
+
+
+def presented(found: Presented, now: float) -> Json:
+    """What there is to know of a certificate that was merely seen."""
     return {
         "fingerprint": found.fingerprint,
+        "subject": found.subject,
+        "issuer": found.issuer,
         "names": list(found.names),
-        "not_before": found.not_before.isoformat(),
-        "not_after": found.not_after.isoformat(),
+        **_validity(found.not_before, found.not_after, now),
     }
+
+
+def _validity(begin: dt.datetime, end: dt.datetime, now: float) -> Json:
+    left = round((end.timestamp() - now) / _DAY, 2)
+    return {"not_before": begin.isoformat(), "not_after": end.isoformat(), "days_left": left}
 
 
 def event(happened: Event) -> Json:
@@ -109,7 +157,7 @@ def _desired(observed: Observation) -> Json | None:
     candidate = observed.state.desired
     if candidate is None:
         return None
-    about = {} if observed.desired is None else certificate(observed.desired.leaf)
+    about = {} if observed.desired is None else certificate(observed.desired.leaf, observed.state.now)
     return {"version": candidate.version, **about, "refusal": candidate.refusal or None}
 
 

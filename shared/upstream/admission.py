@@ -101,6 +101,11 @@ class Admission:
         return self._images
 
     @property
+    def with_service(self) -> int:
+        """How many of those in progress the service has; the others are being prepared, or wait for that."""
+        return self._sent
+
+    @property
     def pace(self) -> float:
         """Seconds that the service takes for each image that it has; 0 while unknown."""
         return self._pace

@@ -50,9 +50,9 @@ def test_rare_decoders_are_not_imported_for_a_jpeg() -> None:
 
 
 # Those that anybody may call, those for operators, and those that score.
-OPEN = {"live", "ready", "web_page", "web_static", "openapi_document", "openapi_page", "metrics"}
+OPEN = {"live", "ready", "web_page", "web_static", "openapi_document", "openapi_page", "operations_page", "metrics"}
 OPEN |= {"open_inference_live", "open_inference_ready"}
-ADMIN = {"rotation_status", "rotation_run"}
+ADMIN = {"rotation_status", "rotation_run", "operations_status"}
 SCORING = {"score", "score_json", "score_image", "score_with_service", "services", "tf_serving_v1", "open_inference_v2"}
 SIGN_IN = {"AUTH_LEVEL": "anonymous", "WEBSITE_AUTH_ENABLED": "True"}
 

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("shared.traffic",),
     ("shared.scoring",),
     ("shared.rotation",),
-    ("shared.gateway", "shared.reporting"),
+    ("shared.gateway", "shared.operations", "shared.reporting"),
     ("functions",),
     ("function_app",),
 )

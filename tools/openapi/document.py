@@ -25,7 +25,8 @@ _TAGS = {
     "with the extensions for binary tensors and classification.",
     "Health": "For monitors and load balancers.",
     "Rotation": "The rotation of certificates and keys, for operators.",
-    "Pages": "The web page, and this document.",
+    "Operations": "What there is to watch, for operators.",
+    "Pages": "The web pages, and this document.",
 }
 
 # The host reads a key in the query too. Given both, generators send it in each address, where it is logged.

@@ -230,6 +230,18 @@ _ROTATION_RUN = operation(
         **problems.responses(_ROTATION_PROBLEMS, problems.PARAMETER, problems.FOREIGN_ORIGIN),
     },
 )
+_OPERATIONS = operation(
+    "operations_status",
+    "Certificates, keys and rotations of all services, and what this instance sees.",
+    tag="Operations",
+    key=MASTER_KEY,
+    description="What the page at /operations shows. A part that cannot be read has its problem, and the others are "
+    "answered. It contains no secret.",
+    responses={
+        "200": response("The state, read now.", content("OperationsReport")),
+        **problems.responses(problems.SETTINGS),
+    },
+)
 
 
 def _file(name: str, summary: str, body: Json, *path: str, no_file: Mapping[str, Json] | None = None) -> Json:
@@ -267,7 +279,9 @@ PATHS: Mapping[str, Json] = {
     "/api/metrics": {"get": _METRICS},
     "/api/golden": {"post": _GOLDEN},
     "/api/rotation": {"get": _ROTATION_STATUS, "post": _ROTATION_RUN},
+    "/api/operations": {"get": _OPERATIONS},
     "/": _file("web_page", "A web page for scoring images.", _HTML),
+    "/operations": _file("operations_page", "A web page for whoever operates the gateway.", _HTML),
     "/web/{file}": _file(
         "web_static", "A file of the web page.", _TEXTS | content(BYTES, "image/svg+xml"), "file", no_file=_NO_FILE
     ),

@@ -36,15 +36,41 @@ _BASE64 = string("The file in base64 (RFC 4648; either alphabet), or as a data U
 
 _CERTIFICATE = {
     "fingerprint": string("SHA-256 of the certificate's DER encoding."),
+    "subject": string(),
+    "issuer": string(),
     "names": array(string()),
     "not_before": _DATE,
     "not_after": _DATE,
+    "days_left": number("Days until it expires; negative where it has."),
 }
 _EVENT = obj(at=_DATE, event=string(), detail=string())
 _PHASES = (
     *("steady", "stopped", "pinning", "grace", "propagating"),
     *("verifying", "dropping-pins", "rolling-back", "updating"),
 )
+_ROTATION = {
+    "phase": string(enum=[*_PHASES]),
+    "steps": array(schema("RotationStep"), "The phases in their order."),
+    "next_step": obj("The next step, and until when it waits.", action=string()),
+    "desired": or_null(schema("DesiredCertificate")),
+    "served": or_null(schema("Certificate")),
+    "pinned": array(schema("Certificate")),
+    "verified": or_null(obj(fingerprint=string(), at=_string_or_null())),
+    "failed": array(obj(fingerprint=string(), reason=string(), detail=string(), at=_DATE)),
+    "keys": or_null(_ANY_OBJECT),
+    "last_error": _string_or_null(),
+    "history": array(_EVENT),
+    "problem": schema("Problem"),
+    "events": array(_EVENT),
+}
+_COUNTS = value("object", "Since the process started, by reason.", additionalProperties=integer(minimum=0))
+
+
+def _part(description: str, **members: Json) -> Json:
+    """A part of a service: all of the members; or the problem, or why there is none."""
+    others = {"not_applicable": string("Why the service has none."), "problem": schema("Problem")}
+    return obj(description, optional={**members, **others})
+
 
 SCHEMAS: Mapping[str, Json] = {
     # --- Scoring
@@ -232,21 +258,14 @@ SCHEMAS: Mapping[str, Json] = {
     | {"additionalProperties": False},
     "RotationReport": obj(services=_map_of("Rotation"), optional={"dry_run": boolean()}),
     "Rotation": obj(
-        "The state of a rotation. Only problem and events if the service could not be observed.",
-        optional={
-            "phase": string(enum=[*_PHASES]),
-            "next_step": obj("The next step, and until when it waits.", action=string()),
-            "desired": or_null(schema("DesiredCertificate")),
-            "served": or_null(schema("Certificate")),
-            "pinned": array(schema("Certificate")),
-            "verified": or_null(obj(fingerprint=string(), at=_string_or_null())),
-            "failed": array(obj(fingerprint=string(), reason=string(), detail=string(), at=_DATE)),
-            "keys": or_null(_ANY_OBJECT),
-            "last_error": _string_or_null(),
-            "history": array(_EVENT),
-            "problem": schema("Problem"),
-            "events": array(_EVENT),
-        },
+        "The state of a rotation. Only problem and events if the service could not be observed.", optional=_ROTATION
+    ),
+    "RotationStep": obj(
+        phase=string(),
+        state=string(
+            "Where the rotation is: current; or stopped or rolling-back, at the last phase that was reached.",
+            enum=["done", "current", "stopped", "rolling-back", "ahead"],
+        ),
     ),
     "Certificate": obj(**_CERTIFICATE),
     "DesiredCertificate": obj(
@@ -254,6 +273,82 @@ SCHEMAS: Mapping[str, Json] = {
         refusal=_string_or_null("Why the certificate cannot be used."),
         optional=_CERTIFICATE,
     ),
+    # --- Operations
+    "OperationsReport": obj(
+        at=_DATE,
+        shared=obj(
+            "What all instances share, read where it is kept.",
+            services=_map_of("SharedState"),
+            traffic=value(
+                "object",
+                "The services that spread their requests over others, with the weights of those.",
+                additionalProperties=value("object", additionalProperties=integer(minimum=0)),
+            ),
+        ),
+        instance=schema("InstanceState"),
+    ),
+    "SharedState": obj(
+        "The parts of a service. Each has the problem that prevented it from being read, or why the service has none "
+        "(not_applicable), instead of its other members.",
+        served=_part(
+            "What each address presents in a handshake.",
+            addresses=array(
+                obj(address=string(), optional={"certificate": schema("Certificate"), "problem": schema("Problem")})
+            ),
+        ),
+        pinned=_part(
+            "What gateways trust: servers' certificates, then authorities.",
+            changed_at=_DATE,
+            certificates=array(schema("Certificate")),
+        ),
+        stored=_part(
+            "The latest enabled version in Key Vault, which is rotated to; null: there is none.",
+            certificate=or_null(schema("DesiredCertificate")),
+        ),
+        keys=_part(
+            "When the keys in Key Vault were stored; the secondary may be missing.",
+            primary=schema("StoredKey"),
+            secondary=or_null(schema("StoredKey")),
+        ),
+        rotation=_part(
+            "As in a Rotation, without the certificates.",
+            **{name: _ROTATION[name] for name in ("phase", "steps", "next_step", "verified", "failed")},
+            **{name: _ROTATION[name] for name in ("last_error", "history", "keys")},
+        ),
+    ),
+    "StoredKey": obj(version=string("The secret's version in Key Vault."), stored_at=_DATE, age_days=number()),
+    "InstanceState": obj(
+        "What the instance that answered sees; another one may see something else.",
+        id=string("WEBSITE_INSTANCE_ID, or else the host's name."),
+        process=integer("The worker's process."),
+        started=_DATE,
+        status=_READINESS,
+        services=_map_of("InstanceService"),
+        memory=obj(
+            "The memory for images, in bytes.",
+            limit=integer(minimum=0),
+            bodies=integer(minimum=0),
+            decoding=integer(minimum=0),
+            refusals=_COUNTS,
+        ),
+    ),
+    "InstanceService": {
+        "allOf": [
+            schema("ServiceHealth"),
+            obj(
+                refusals=_COUNTS,
+                errors=_COUNTS,
+                optional={
+                    "admission": obj(
+                        "In images.",
+                        limit=integer(minimum=0),
+                        in_progress=integer(minimum=0),
+                        with_service=integer("The others are being prepared, or wait for memory.", minimum=0),
+                    ),
+                },
+            ),
+        ]
+    },
     # --- TensorFlow Serving
     # A row is a number, nested lists of numbers, or {"b64": ...}; a model has one input, so an object may name it.
     "TfValue": {

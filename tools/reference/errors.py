@@ -47,7 +47,10 @@ _SECTIONS = {
             "and `/api/health/services` shows the problem."
         ),
     ),
-    "not-rotated": ("Rotation and the control plane", "Only `/api/rotation` responds with these."),
+    "not-rotated": (
+        "Rotation and the control plane",
+        "Only `/api/rotation` responds with these; in `/api/operations` they are the problem of a part.",
+    ),
     "service-unreachable": ("The inference service", "What is behind the gateway, or on the way to it."),
 }
 

@@ -131,6 +131,7 @@ class KeyedGateway:
 
     url: str
     key: str
+    master_key: str
 
 
 @pytest.fixture(scope="module")
@@ -153,4 +154,4 @@ def keyed_gateway(
         environment={**os.environ, **stack.settings, "SERVICE__IMAGENET_TENSOR__PORT": str(unused_port())},
     ) as host:
         keys = json.loads((folder / "host-keys.json").read_text())
-        yield KeyedGateway(host.address, keys["default"])
+        yield KeyedGateway(host.address, keys["default"], keys["master"])

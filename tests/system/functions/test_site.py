@@ -17,6 +17,7 @@ def test_the_host_shows_the_page_instead_of_its_own(client: httpx.Client) -> Non
     ("path", "name", "content_type"),
     [
         ("/", "index.html", "text/html; charset=utf-8"),
+        ("/operations", "operations.html", "text/html; charset=utf-8"),
         ("/web/style.css", "style.css", "text/css; charset=utf-8"),
         ("/api/openapi.json", "openapi.json", "application/json"),
         ("/api/docs", "docs.html", "text/html; charset=utf-8"),

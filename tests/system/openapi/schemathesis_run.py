@@ -69,7 +69,7 @@ class Run:
 
 
 def run(address: str, folder: Path, keys: Mapping[str, str]) -> Run:
-    """Test every operation of a gateway's document; ``keys`` are the host's keys by name, as in host-keys.json."""
+    """Test every operation of a gateway's document; ``keys`` are those of host-keys.json by name, and ``metrics``."""
     report, events, document = folder / "report.json", folder / "events.ndjson", folder / "openapi.json"
     # With the document's URL, schemathesis would omit the operation that returns the document.
     document.write_bytes(
@@ -83,6 +83,7 @@ def run(address: str, folder: Path, keys: Mapping[str, str]) -> Run:
     variables = {
         "MASTER_KEY": keys["master"],
         "FUNCTION_KEY": keys["default"],
+        "METRICS_KEY": keys["metrics"],
         "PYTHONPATH": str(ROOT),
         "NO_PROXY": "localhost",
     }

@@ -37,7 +37,10 @@ def check_headers(response: httpx.Response, path: str, method: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/health/live", "/api/health/ready", "/api/rotation", "/api/services", "/v2/health/live", "/v2/health/ready"],
+    [
+        *("/api/health/live", "/api/health/ready", "/api/operations", "/api/rotation", "/api/services"),
+        *("/v2/health/live", "/v2/health/ready"),
+    ],
 )
 def test_a_response_is_as_documented(client: httpx.Client, path: str) -> None:
     response = client.get(path)

@@ -6,6 +6,7 @@ the simulated engine.
 """
 
 import json
+import secrets
 import shutil
 import signal
 from collections.abc import Iterator
@@ -52,9 +53,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("openapi")
     options = ("--enable-auth", "--engine", "simulated", "--latency-ms", "0")
     golden = dict.fromkeys(("SERVICE__IMAGENET__GOLDEN", "SERVICE__IMAGENET_TENSOR__GOLDEN"), str(_golden(folder)))
-    with StackProcess(folder / "stack", *options, environment=golden) as up:
+    metrics = secrets.token_hex(16)
+    with StackProcess(folder / "stack", *options, environment={**golden, "METRICS_KEY": metrics}) as up:
         up.until_serving()
-        keys = json.loads((up.folder / "host-keys.json").read_text())
+        keys = {**json.loads((up.folder / "host-keys.json").read_text()), "metrics": metrics}
         yield schemathesis_run.run(up.addresses()["Web page"].rstrip("/"), folder, keys)
         up.signal(signal.SIGINT)
         assert up.wait_for_end() == 0

@@ -11,7 +11,7 @@ import azure.functions as func
 import pytest
 
 from devstack.authority import fingerprint
-from functions import rotation
+from functions import operations, rotation
 from shared import gateway
 from shared.rotation import scheduler
 from shared.rotation.lease import Leases
@@ -118,6 +118,37 @@ async def test_the_status_of_services(
     for secret in (*environment.plane.keys({"id": cats.id}), "PRIVATE KEY"):
         assert secret not in response.body.decode()
     assert list((await status(service="cats")).json["services"]) == ["cats"]
+
+
+async def test_the_operations_of_a_rotated_service(
+    environment: RotationEnvironment, cats: RotatedService, configure: Configure
+) -> None:
+    configure(cats)
+    request = func.HttpRequest("GET", "http://localhost/api/operations", body=b"")
+    response = await app.call_function(operations.operations_status, request)
+
+    for secret in (*environment.plane.keys({"id": cats.id}), "PRIVATE KEY", "BEGIN"):
+        assert secret not in response.body.decode()
+    found = response.json["shared"]["services"]
+
+    one, seen = found["cats"], (await status()).json["services"]["cats"]
+    assert one["stored"]["certificate"]["fingerprint"] == cats.served()
+    assert [pin["fingerprint"] for pin in one["pinned"]["certificates"]] == [cats.served()]
+    assert one["keys"]["primary"]["stored_at"] == seen["keys"]["primary"]["stored_at"]
+    assert one["rotation"]["keys"] == {"rotation": "idle", "next_step": {"action": "nothing"}}
+    shown = one["rotation"].keys() - {"keys"}
+    assert {name: one["rotation"][name] for name in shown} == {name: seen[name] for name in shown}
+    assert shown == {"phase", "steps", "next_step", "verified", "failed", "last_error", "history"}
+    assert found["dogs"]["pinned"]["problem"]["secret"] == "dogs-pins"
+    assert "CONTROL_PLANE_NAME" in found["dogs"]["rotation"]["not_applicable"]
+
+    # The vault's other secrets are read, and so are the keys, while the rotation cannot be observed.
+    environment.vault.fault(mode="forbid", secrets=["cats-rotation"])
+    one = (await app.call_function(operations.operations_status, request)).json["shared"]["services"]["cats"]
+    assert one["rotation"]["problem"]["secret"] == one["stored"]["problem"]["secret"] == "cats-rotation"
+    assert "certificates" in one["pinned"]
+    assert "primary" in one["keys"]
+    assert "certificate" in one["served"]["addresses"][0]
 
 
 async def test_the_status_of_an_unknown_service(cats: RotatedService, configure: Configure) -> None:

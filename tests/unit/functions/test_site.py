@@ -17,6 +17,7 @@ WEB = ROOT / "web"
 GENERATED = {"openapi.json": site.openapi_document, "docs.html": site.openapi_page}
 FILES = sorted(file.name for file in WEB.iterdir())
 PAGE_FILES = [name for name in FILES if name not in GENERATED]
+PAGES = {"index.html": site.web_page, "operations.html": site.operations_page}
 TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -26,9 +27,9 @@ TYPES = {
 }
 
 
-async def get(name: str = "", **headers: str) -> func.HttpResponse:
+async def get(name: str = "", function: Any = None, **headers: str) -> func.HttpResponse:
     """The function's response to a request for a file, or for the page itself."""
-    function: Any = GENERATED.get(name, site.web_static if name else site.web_page)
+    function = function or GENERATED.get(name, site.web_static if name else site.web_page)
     request = func.HttpRequest(
         "GET",
         "http://localhost/",
@@ -48,8 +49,11 @@ async def test_every_file_is_served_with_its_type(name: str) -> None:
     assert response.headers["Content-Type"].split(";")[0] == TYPES[file.suffix]
 
 
-async def test_the_root_path_returns_the_page() -> None:
-    assert (await get()).get_body() == (WEB / "index.html").read_bytes()
+@pytest.mark.parametrize("name", PAGES)
+async def test_each_page_has_an_address_of_its_own(name: str) -> None:
+    response = await get(function=PAGES[name])
+    assert response.get_body() == (WEB / name).read_bytes()
+    assert response.headers["Content-Security-Policy"] == (await get(name)).headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize("name", ["../function_app.py", "..", "app.py", "INDEX.HTML", "/etc/passwd", "a" * 5000, "\0"])
@@ -102,7 +106,7 @@ DOCUMENT_POLICY = {"img-src": "'self'"}
 @pytest.mark.parametrize(
     ("name", "policy"),
     [
-        *((name, PAGE_POLICY) for name in ("", "app.js", "icon.svg")),
+        *((name, PAGE_POLICY) for name in ("", "app.js", "icon.svg", "operations.html", "operations.js")),
         *((name, DOCUMENT_POLICY) for name in GENERATED),
     ],
 )
@@ -128,14 +132,22 @@ def test_the_page_refers_to_no_other_host() -> None:
         assert links <= {"http://www.w3.org/2000/svg", "https://www.w3.org/TR/server-timing"}, name
 
 
-def test_nothing_is_inline_and_every_reference_has_a_target() -> None:
-    page = Page((WEB / "index.html").read_text(encoding="utf-8"))
+def scripts(page: Page) -> set[str]:
+    """The scripts of a page: those that it links, and what they import."""
+    found = [link for link in page.links if link.endswith(".js")]
+    for script in found:
+        text = (WEB.parent / script).read_text(encoding="utf-8")
+        found += [one for name in re.findall(r'from "\./([^"]+)"', text) if (one := f"web/{name}") not in found]
+    return set(found)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_inline_and_every_reference_has_a_target(name: str) -> None:
+    page = Page((WEB / name).read_text(encoding="utf-8"))
     assert page.inline == []
-    served = {f"web/{name}" for name in PAGE_FILES}
+    served = {f"web/{name}" for name in PAGE_FILES} | {"./", "api/docs"}
     assert {link for link in page.links if not link.startswith("#")} <= served
-    for script in WEB.glob("*.js"):
-        imported = re.findall(r'from "\./([^"]+)"', script.read_text(encoding="utf-8"))
-        assert {f"web/{name}" for name in imported} <= page.links, "each is preloaded"
+    assert scripts(page) <= page.links, "each is preloaded"
 
 
 def test_the_functions_of_the_page_sort_last() -> None:

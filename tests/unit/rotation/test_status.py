@@ -67,6 +67,51 @@ def test_each_step_has_a_phase_and_an_action(case: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("case", "at", "state"),
+    [
+        ("steady", "steady", "current"),
+        ("pinning", "pinning", "current"),
+        ("propagating", "propagating", "current"),
+        ("updating, and settling", "updating", "current"),
+        ("dropping-pins", "dropping-pins", "current"),
+        # Those beside the line: how far the desired certificate has come, by what is pinned and served.
+        ("stopped", "pinning", "stopped"),
+        ("rolling-back", "verifying", "rolling-back"),
+    ],
+)
+def test_the_line_of_the_steps(case: str, at: str, state: str) -> None:
+    found = PHASES[case]
+    if case == "rolling-back":
+        found = replace(found, state=replace(found.state, pins=frozenset({"aa", "bb"})))
+
+    steps = status.steps(found)
+
+    assert [step["phase"] for step in steps] == list(status.LINE)
+    number = status.LINE.index(at)
+    assert [step["state"] for step in steps] == ["done"] * number + [state] + ["ahead"] * (6 - number)
+
+
+@pytest.mark.parametrize(
+    ("served", "pins", "good", "at"),
+    [
+        ("aa", {"aa", "bb"}, OLD, "updating"),
+        ("bb", {"aa", "bb"}, OLD, "verifying"),
+        ("bb", {"aa", "bb"}, NEW, "grace"),
+        ("bb", {"bb"}, NEW, "steady"),
+        (None, {"aa"}, None, "pinning"),
+    ],
+)
+def test_where_a_stopped_rotation_has_come_to(served: str | None, pins: set[str], good: Candidate, at: str) -> None:
+    found = PHASES["stopped"]
+    memory = replace(found.state.memory, good=good)
+    state = replace(found.state, served=served, pins=frozenset(pins), memory=memory)
+
+    [here] = [one for one in status.steps(replace(found, state=state)) if one["state"] == "stopped"]
+
+    assert here["phase"] == at
+
+
+@pytest.mark.parametrize(
     ("step", "described"),
     [
         (KeysSettled(), {"action": "nothing"}),
