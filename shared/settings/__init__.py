@@ -1,6 +1,7 @@
 """The app settings: read from the environment, checked as a whole, each fault named."""
 
 from shared.settings.access import Access, Authenticator, AuthLevel, auth_level
+from shared.settings.insights import InsightsSettings
 from shared.settings.loader import load, prefix
 from shared.settings.reader import APP_ROOT
 from shared.settings.schema import General, IdentityKind, Limits, RotationSettings, Settings, VaultSettings
@@ -22,7 +23,7 @@ from shared.settings.service import (
     Tls,
     Trust,
 )
-from shared.settings.telemetry import TelemetrySettings
+from shared.settings.telemetry import OtlpSettings, TelemetrySettings
 from shared.settings.traffic import SplitSettings
 
 __all__ = [
@@ -39,9 +40,11 @@ __all__ = [
     "General",
     "IdentityKind",
     "InputForm",
+    "InsightsSettings",
     "Layout",
     "Limits",
     "Metadata",
+    "OtlpSettings",
     "OutputForm",
     "OutputKind",
     "Preprocessing",

@@ -157,7 +157,7 @@ EXPORTS = Counter(
     About(
         "scoring.telemetry.exports",
         "{export}",
-        "Exports over OTLP: sent, refused or lost.",
+        "Exports of telemetry: sent, accepted in part (partial), refused and sent again, or lost.",
         ("scoring.telemetry.signal", "scoring.outcome"),
     )
 )
