@@ -153,6 +153,14 @@ TRAFFIC_SHARE = Gauge(
     ),
     mean,
 )
+LOG_RECORDS = Counter(
+    About(
+        "scoring.log.records",
+        "{record}",
+        "Warnings and errors in the log, by the function that logged them; also those outside of a request.",
+        ("scoring.log.level", "code.function.name"),
+    )
+)
 EXPORTS = Counter(
     About(
         "scoring.telemetry.exports",
