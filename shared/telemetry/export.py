@@ -86,7 +86,8 @@ class Exporter:
                 self._receiver.close()
 
     def _export(self, seconds: float, *, with_metrics: bool) -> None:
-        if time.monotonic() < self._resume:
+        # While exports fail, spans wait for the metrics' turn.
+        if time.monotonic() < self._resume or (self._failures and not with_metrics):
             return
         try:
             if self._receiver is None:

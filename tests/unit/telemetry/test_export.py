@@ -115,6 +115,17 @@ def test_refused_spans_are_sent_again_in_their_order_and_lost_ones_are_not() -> 
     assert receiver.snapshots == []
 
 
+def test_while_exports_fail_spans_are_not_sent_more_often_than_metrics() -> None:
+    receiver, tracer = Receiver(), Tracer(Sampler(follows=False, ratio=1))
+    exporter = Exporter(lambda: receiver, 60, tracer)
+    for result, with_metrics in ((REFUSED, False), (SENT, False), (SENT, False), (SENT, True), (SENT, False)):
+        finish(tracer, 1)
+        receiver.outcome = Outcome(result)
+        exporter._export(1, with_metrics=with_metrics)
+
+    assert [len(one) for one in receiver.requests] == [1, 4, 1]
+
+
 def test_of_refused_spans_the_latest_are_kept_as_far_as_there_is_room() -> None:
     tracer = Tracer(Sampler(follows=False, ratio=1))
     for number in range(WAITING):
