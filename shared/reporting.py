@@ -5,11 +5,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.settings import InsightsSettings, OtlpSettings, TelemetrySettings, VaultSettings
+from shared.settings import OtlpSettings, TelemetrySettings, VaultSettings
 from shared.settings.telemetry import SAMPLERS, Compression, OtlpProtocol
 from shared.telemetry import fault_path, log, metrics
 from shared.telemetry.export import Exporter
-from shared.telemetry.receiver import Receiver, Target
 from shared.telemetry.snapshot import take
 from shared.telemetry.trace import random_id
 from shared.telemetry.tracer import Sampler, Tracer
@@ -19,7 +18,10 @@ if TYPE_CHECKING:
 
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.memory import Memory
+    from shared.settings.insights import InsightsSettings
     from shared.telemetry.instruments import Attributes, Gauge
+    from shared.telemetry.receiver import Receiver
+    from shared.telemetry.target import Target
     from shared.telemetry.workers import Workers
     from shared.traffic.split import Split
     from shared.upstream.service import Upstream
@@ -94,7 +96,7 @@ def _exporter(settings: TelemetrySettings, tracer: Tracer | None, vault: VaultSe
         return None
     instance = random_id(16)
 
-    def make() -> Receiver:
+    def make() -> "Receiver":
         # In the exporting thread: these imports take a while.
         if settings.insights is not None:
             return _insights(settings.insights, settings, instance, vault)
@@ -110,7 +112,7 @@ def _exporter(settings: TelemetrySettings, tracer: Tracer | None, vault: VaultSe
     )
 
 
-def _collector(settings: TelemetrySettings, instance: str) -> Receiver:
+def _collector(settings: TelemetrySettings, instance: str) -> "Receiver":
     from shared.telemetry.otlp_receiver import Collector  # noqa: PLC0415 - not before the first score
 
     resource = {"service.name": settings.service_name, "service.instance.id": instance, **dict(settings.resource)}
@@ -122,7 +124,9 @@ def _collector(settings: TelemetrySettings, instance: str) -> Receiver:
     )
 
 
-def _target(settings: OtlpSettings) -> Target:
+def _target(settings: OtlpSettings) -> "Target":
+    from shared.telemetry.target import Target  # noqa: PLC0415 - as above
+
     return Target(
         settings.endpoint,
         dict(settings.headers),
@@ -135,7 +139,9 @@ def _target(settings: OtlpSettings) -> Target:
     )
 
 
-def _insights(insights: InsightsSettings, settings: TelemetrySettings, instance: str, vault: VaultSettings) -> Receiver:
+def _insights(
+    insights: "InsightsSettings", settings: TelemetrySettings, instance: str, vault: VaultSettings
+) -> "Receiver":
     from shared.telemetry.insights import Sender  # noqa: PLC0415 - as above
     from shared.telemetry.insights_receiver import ApplicationInsights  # noqa: PLC0415 - as above
 
@@ -144,7 +150,7 @@ def _insights(insights: InsightsSettings, settings: TelemetrySettings, instance:
     return ApplicationInsights(connection.endpoint, settings.seconds, sender, _token(insights, vault))
 
 
-def _token(insights: InsightsSettings, vault: VaultSettings) -> "Callable[[], str] | None":
+def _token(insights: "InsightsSettings", vault: VaultSettings) -> "Callable[[], str] | None":
     """Returns tokens for the resource; None where it needs none."""
     if insights.authentication is None:
         return None

@@ -1,7 +1,6 @@
 """The app settings: read from the environment, checked as a whole, each fault named."""
 
 from shared.settings.access import Access, Authenticator, AuthLevel, auth_level
-from shared.settings.insights import InsightsSettings
 from shared.settings.loader import load, prefix
 from shared.settings.reader import APP_ROOT
 from shared.settings.schema import General, IdentityKind, Limits, RotationSettings, Settings, VaultSettings
@@ -40,7 +39,6 @@ __all__ = [
     "General",
     "IdentityKind",
     "InputForm",
-    "InsightsSettings",
     "Layout",
     "Limits",
     "Metadata",

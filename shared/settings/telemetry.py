@@ -7,10 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from shared.settings.insights import InsightsSettings
 from shared.settings.reader import FILE, TEXT, Kind, Reader, choice, optional, seconds, setting
+
+if TYPE_CHECKING:
+    from shared.settings.insights import InsightsSettings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADER = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}")
@@ -186,7 +189,7 @@ class TelemetrySettings:
     )
     otlp_metrics: OtlpSettings = field(default_factory=OtlpSettings)
     otlp_traces: OtlpSettings = field(default_factory=OtlpSettings)
-    insights: InsightsSettings | None = None
+    insights: "InsightsSettings | None" = None
     temporality: Temporality = setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         choice(Temporality),
@@ -271,9 +274,10 @@ def read_telemetry(reader: Reader) -> TelemetrySettings:
     """The settings; that a key would be sent in the clear is a fault."""
     settings = reader.read(TelemetrySettings)
     if settings.destination is Destination.APPLICATION_INSIGHTS:
+        # The platform sets its variables wherever the function app has it, so elsewhere they are not looked at.
+        from shared.settings.insights import InsightsSettings  # noqa: PLC0415 - most cold starts need none of it
+
         return replace(settings, insights=reader.read(InsightsSettings))
-    # The platform sets them wherever the function app has Application Insights.
-    reader.declare(InsightsSettings)
     general = _otlp_reader(reader).read(OtlpSettings)
     settings = replace(
         settings,

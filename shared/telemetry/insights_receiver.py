@@ -8,8 +8,9 @@ from typing import Any
 from shared.errors import GatewayError
 from shared.telemetry import insights
 from shared.telemetry.post import Http, can_pass
-from shared.telemetry.receiver import PARTIAL, REFUSED, SENT, Outcome, Target
+from shared.telemetry.receiver import PARTIAL, REFUSED, SENT, Outcome
 from shared.telemetry.snapshot import Snapshot
+from shared.telemetry.target import Target
 from shared.telemetry.tracer import FinishedRequest
 
 # The endpoint's path for items.

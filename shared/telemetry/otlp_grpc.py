@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from shared.telemetry.receiver import LOST, REFUSED, SENT, Outcome, Target
+from shared.telemetry.receiver import LOST, REFUSED, SENT, Outcome
+from shared.telemetry.target import Target
 
 # With these, nothing was accepted, and the same export may be later.
 _PASSING = frozenset(

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from shared.telemetry import otlp, otlp_spans
 from shared.telemetry.post import Http
-from shared.telemetry.receiver import SENT, Outcome, Target
+from shared.telemetry.receiver import SENT, Outcome
 from shared.telemetry.snapshot import Snapshot
+from shared.telemetry.target import Target
 from shared.telemetry.tracer import FinishedRequest
 
 # The methods of the collector's services, by the signal.

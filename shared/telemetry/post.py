@@ -9,7 +9,8 @@ from email.utils import parsedate_to_datetime
 
 import urllib3
 
-from shared.telemetry.receiver import LOST, REFUSED, SENT, Outcome, Target
+from shared.telemetry.receiver import LOST, REFUSED, SENT, Outcome
+from shared.telemetry.target import Target
 
 # It logs each connection that cannot be made.
 logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,10 +1,10 @@
 """What takes exports: the interface that the exporter sends through, and what became of one export."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.telemetry.snapshot import Snapshot
     from shared.telemetry.tracer import FinishedRequest
 
@@ -13,27 +13,12 @@ if TYPE_CHECKING:
 SENT, PARTIAL, REFUSED, LOST = "sent", "partial", "refused", "lost"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an export ended, why it failed, and the seconds for which the receiver asked to get no other."""
 
     result: str
     why: str = ""
     pause: float = 0.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where one signal is sent to, and how; ``seconds`` is the time for one export."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    seconds: float = 10.0
-    compressed: bool = False
-    ca_file: str = ""
-    client_certificate: str = ""
-    client_key: str = ""
-    grpc: bool = False
 
 
 class Receiver(Protocol):

@@ -3,7 +3,6 @@
 from shared.settings import (
     Access,
     General,
-    InsightsSettings,
     Limits,
     OtlpSettings,
     Preprocessing,
@@ -13,6 +12,7 @@ from shared.settings import (
     TelemetrySettings,
     VaultSettings,
 )
+from shared.settings.insights import InsightsSettings
 from shared.settings.reader import Setting, settings_of
 from shared.settings.telemetry import OTLP_PREFIX
 from tools.reference.markdown import GENERATED, table
@@ -33,10 +33,10 @@ Two services must not have the same `CONTROL_PLANE_NAME`, `PINS_SECRET`, `CERTIF
 `CONTROL_PLANE_NAME` to one of them.
 """
 
-_TELEMETRY = """Off unless `TELEMETRY`, one of the addresses or `METRICS_KEY` is set; [telemetry](../telemetry.md) has the
-rest. Each of `OTEL_EXPORTER_OTLP_ENDPOINT`, `..._PROTOCOL`, `..._HEADERS`, `..._TIMEOUT`, `..._COMPRESSION` and
-`..._CERTIFICATE`, `..._CLIENT_CERTIFICATE` and `..._CLIENT_KEY` is also read for one signal alone, with `METRICS_` or
-`TRACES_` after `OTLP_`; such an `ENDPOINT` is the whole address.
+_TELEMETRY = """Off unless `TELEMETRY`, one of the addresses or `METRICS_KEY` is set
+([telemetry](../telemetry.md)). Each of `OTEL_EXPORTER_OTLP_ENDPOINT`, `..._PROTOCOL`, `..._HEADERS`, `..._TIMEOUT`,
+`..._COMPRESSION`, `..._CERTIFICATE`, `..._CLIENT_CERTIFICATE` and `..._CLIENT_KEY` is also read for one signal alone,
+with `METRICS_` or `TRACES_` after `OTLP_`; such an `ENDPOINT` is the whole address.
 """
 
 SECTIONS = (

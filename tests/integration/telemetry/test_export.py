@@ -14,7 +14,7 @@ from devstack.authority import Authority, Issued
 from shared.telemetry import RequestContext, metrics
 from shared.telemetry.export import Exporter
 from shared.telemetry.otlp_receiver import Collector
-from shared.telemetry.receiver import Target
+from shared.telemetry.target import Target
 from shared.telemetry.tracer import Sampler, Tracer
 from tests.support.collector import Collector as Receiver
 from tests.support.collector import attributes, running_collector, running_grpc_collector
