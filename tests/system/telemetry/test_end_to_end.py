@@ -71,7 +71,7 @@ EXPECTED: Mapping[str, tuple[str, Sequence[Mapping[str, str]]]] = {
                 "rpc.method": PREDICT,
                 "rpc.response.status_code": "UNAUTHENTICATED",
                 "error.type": "UNAUTHENTICATED",
-                "scoring.service": SERVICE,
+                "scoring.service": "imagenet-tensor",
             },
         ],
     ),
@@ -89,7 +89,7 @@ EXPECTED: Mapping[str, tuple[str, Sequence[Mapping[str, str]]]] = {
     "scoring.retries": (
         "{call}",
         [
-            {"scoring.service": SERVICE, "scoring.retry.reason": "key"},
+            {"scoring.service": "imagenet-tensor", "scoring.retry.reason": "key"},
             {"scoring.service": SERVICE, "scoring.retry.reason": "disconnection"},
         ],
     ),
@@ -228,6 +228,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "SERVICES": f"{SERVICE}, imagenet-tensor, imagenet-open, both, mortal",
             "SERVICE__BOTH__TRAFFIC": f"{SERVICE}:90,imagenet-tensor:10",
             "SERVICE__IMAGENET_TENSOR__CLIENT_CERTIFICATE_SECRET": "own-certificate",
+            # No rotation mends this one.
+            "SERVICE__IMAGENET_TENSOR__PRIMARY_KEY_SECRET": "own-primary-key",
             "SERVICE__IMAGENET_OPEN__MAX_CONCURRENCY": "1",
             "SERVICE__MORTAL__ADDRESS": "127.0.0.1",
             "SERVICE__MORTAL__PORT": mortal.address.rpartition(":")[2],
@@ -245,6 +247,10 @@ def _make_trouble(run: Watched, mortal: ServerProcess) -> None:
     services, vault, base = run.services, run.services.vault, run.up.url
     own = vault.files.authority.issue(["gateway"], purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
     run.secrets.add(own.key.decode(), "the client certificate")
+    right = vault.get(f"{SERVICE}-primary-key")
+    run.secrets.add(right, "the primary key")
+    run.secrets.add(vault.get(f"{SERVICE}-secondary-key"), "the secondary key")
+    vault.set("own-primary-key", right)
     vault.set("own-certificate", (own.key + own.chain).decode())
     wait_until(lambda: run.score("imagenet-tensor", traced=False).status_code == 200, "the client certificate is read")
     for service in (SERVICE, "imagenet-tensor", "imagenet-open", "both", "mortal"):
@@ -255,19 +261,17 @@ def _make_trouble(run: Watched, mortal: ServerProcess) -> None:
     wait_until(lambda: len(run.collector.headers) > before + 3, "exports are refused")
     run.collector.status = 200
 
-    # Keys are refused.
-    right = vault.get(f"{SERVICE}-primary-key")
+    # A key is refused.
     wrong = canary()
-    run.secrets.add(right, "the primary key")
     run.secrets.add(wrong, "the refused key")
-    run.secrets.add(vault.get(f"{SERVICE}-secondary-key"), "the secondary key")
-    vault.set(f"{SERVICE}-primary-key", wrong)
-    run.until("scoring.retries", reason="key")
-    vault.set(f"{SERVICE}-primary-key", right)
+    vault.set("own-primary-key", wrong)
+    run.until("scoring.retries", "imagenet-tensor", reason="key")
+    vault.set("own-primary-key", right)
 
     # The vault is away.
     vault.fault(mode="error")
     run.until("scoring.credentials.reads", type="vault-unreachable")
+    run.until("scoring.rotation.events", event="rotation-blocked")
     vault.fault()
 
     # The certificate rotates.
