@@ -59,13 +59,14 @@ def copy_to(folder: Path, upload: Upload) -> Path:
     return file
 
 
-async def score(address: str, upload: Upload, key: str = "") -> None:
-    """Send the photograph as raw bytes to the default service, and print its labels.
+async def score(address: str, upload: Upload, key: str = "", trace: str = "") -> None:
+    """Send the photograph as raw bytes to the default service, and print its labels; ``trace`` is a traceparent.
 
     Raises:
         SampleFailed: the gateway answered with a problem, or not at all.
     """
-    headers = {"Content-Type": upload.content_type} | ({"x-functions-key": key} if key else {})
+    given = {"Content-Type": upload.content_type, "x-functions-key": key, "traceparent": trace}
+    headers = {name: value for name, value in given.items() if value}
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
             response = await client.post(f"{address}/api/score", content=upload.content, headers=headers)
@@ -90,6 +91,11 @@ def table(name: str, answer: Mapping[str, Any], timing: str) -> str:
     if timing:
         lines.append(f"\n  {timing.replace(';dur=', ' ')} (ms)")
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """A text with bars as the terminal can show them."""
+    return text.replace("\N{FULL BLOCK}", _mark(getattr(sys.stdout, "encoding", None)))
 
 
 def _mark(encoding: str | None) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from devstack import package, tokens
+from devstack import package, telemetry, tokens
 from devstack.files import write_atomically
 from devstack.host.errors import HostError
 from devstack.host.settings import read_local_settings
@@ -50,7 +50,7 @@ _TIMEOUT = 30
 
 PORTS = 5
 HOST, IDENTITY, VAULT, FPGA = "Functions host", "identity endpoint", "Key Vault", "FPGA service"
-CONTROL, TRITON = "control plane", "Triton"
+CONTROL, TRITON, COLLECTOR = "control plane", "Triton", "collector"
 
 # The services of the gateway that `up --triton` adds, and their models.
 TRITON_SERVICES = {"triton": "files", "triton-uint8": "nhwc-uint8"}
@@ -94,6 +94,7 @@ class Options:
     quiet: bool = False
     triton: bool = False
     worker_process: bool = False
+    telemetry: bool = False
 
     @property
     def logs(self) -> Path:
@@ -118,6 +119,7 @@ class Addresses:
     control: str
     host: str = ""
     triton: str = ""
+    telemetry: str = ""
 
 
 def check_ports(ports: Ports, *, without_host: bool = False) -> None:
@@ -152,10 +154,14 @@ async def start_services(supervisor: Supervisor, state: State, options: Options)
         _identity(state, options), _vault(state, options), _control(state, options, values)
     )
     addresses = Addresses(identity, vault, await _find_fpga(control, state, values), control)
-    if not options.triton:
-        return addresses
-    (triton,) = await supervisor.start(Program(TRITON, "devstack.triton", [], options.logs / "triton.log"))
-    return replace(addresses, triton=triton)
+    if options.triton:
+        (triton,) = await supervisor.start(Program(TRITON, "devstack.triton", [], options.logs / "triton.log"))
+        addresses = replace(addresses, triton=triton)
+    if options.telemetry:
+        log = options.logs / "collector.log"
+        (collector,) = await supervisor.start(Program(COLLECTOR, "devstack.collector", ["--port", "0"], log))
+        addresses = replace(addresses, telemetry=collector)
+    return addresses
 
 
 async def _find_fpga(control: str, state: State, values: Mapping[str, str]) -> str:
@@ -254,6 +260,7 @@ def _places(addresses: Addresses, ca: Path) -> Mapping[str, str]:
         "CONTROL_PLANE_CA_FILE": str(ca),
         **dict.fromkeys(services, fpga_port),
         **(_triton_settings(addresses.triton, values) if addresses.triton else {}),
+        **(telemetry.settings(addresses.telemetry) if addresses.telemetry else {}),
     }
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from devstack import announcement, golden, sample, stack
+from devstack import announcement, golden, sample, stack, telemetry
 from devstack.arguments import milliseconds, whole_number
 from devstack.errors import CommandError
 from devstack.stack import Addresses, Options, Ports
@@ -81,6 +81,7 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         quiet=options.once,
         triton=options.triton,
         worker_process=options.worker_process,
+        telemetry=options.telemetry,
     )
     announcement.withdraw(options.folder)
     stack.check_ports(start.ports, without_host=options.services_only)
@@ -99,7 +100,12 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
         addresses = await stack.start_host(supervisor, addresses, state, start)
         announcement.announce(options.folder, addresses)
         key = stack.function_key(start) if start.enable_auth else ""
-        await sample.score(addresses.host, upload, key)
+        trace = telemetry.traceparent() if start.telemetry else ""
+        await sample.score(addresses.host, upload, key, trace)
+        if trace:
+            print(
+                sample.printable(await telemetry.show(addresses.telemetry, trace, start.logs / "control.log")), end=""
+            )
         matching = await golden.result(addresses.host, SERVICE) if photographs else ""
         _print_addresses(addresses, key, sample.copy_to(options.folder / "photos", upload), matching)
     if not options.once:
@@ -115,6 +121,7 @@ def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = N
         "Health": f"{addresses.host}/api/health/ready" if addresses.host else "",
         "FPGA service (gRPC, TLS)": addresses.fpga,
         "Triton (gRPC)": addresses.triton,
+        "Traces and metrics": addresses.telemetry,
         "Control plane": addresses.control,
         "Key Vault": addresses.vault,
         "Managed identity": addresses.identity,
@@ -149,6 +156,7 @@ def add_options(up: argparse.ArgumentParser) -> None:
     add = up.add_argument
     add("--services-only", action="store_true", help="leave out the Functions host, for `func start`")
     add("--triton", action="store_true", help="start a real Triton too, with two services before it: Linux x86-64")
+    add("--telemetry", action="store_true", help="start a small OpenTelemetry collector, and show what it gets")
     add("--once", action="store_true", help="score the sample and stop")
     count = whole_number(1, 64)
     add("--workers", type=count, default=1, metavar="N", help="worker processes (default: %(default)s)")

@@ -11,6 +11,7 @@ from functions.http.responses import json_response
 from shared.errors import GatewayError
 from shared.gateway import ServiceHealth, SplitHealth, gateway
 from shared.telemetry import log
+from shared.telemetry.background_log import Invocation
 
 if TYPE_CHECKING:
     from shared.scoring.golden.watch import GoldenStatus
@@ -39,10 +40,11 @@ async def service_health(req: func.HttpRequest, context: func.Context) -> func.H
 @blueprint.warm_up_trigger("warmup")
 async def warm_up(warmup: WarmUpContext) -> None:  # noqa: ARG001
     """Fetch the credentials and connect, before the instance gets its first request."""
-    try:
-        await gateway().connect()
-    except GatewayError as error:
-        log.error("warm-up: %s %s", error.slug, error.detail)  # without its stack trace
+    with Invocation():
+        try:
+            await gateway().connect()
+        except GatewayError as error:
+            log.error("warm-up: %s %s", error.slug, error.detail)  # without its stack trace
 
 
 async def _live() -> func.HttpResponse:

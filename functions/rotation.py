@@ -14,6 +14,7 @@ from shared.errors import GatewayError, InvalidParameter, NotRotated, RotationBu
 from shared.gateway import gateway
 from shared.quoting import printable
 from shared.telemetry import log
+from shared.telemetry.background_log import Invocation
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package leaves its __init__ untyped
 
@@ -37,8 +38,7 @@ _NEXT_RUN = 30.0
 @blueprint.timer_trigger("timer", "%ROTATION_SCHEDULE%", use_monitor=False)
 async def rotate(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Take every service's next step, if there is one."""
-    await _in_background(None)
-    await _flush()
+    await _run_in_background(None)
 
 
 @blueprint.event_grid_trigger("event")
@@ -47,8 +47,7 @@ async def vault_event(event: func.EventGridEvent) -> None:
     data = event.get_json()
     secret = str(data.get("ObjectName", "")) if isinstance(data, dict) else ""
     if event.event_type in _EVENTS and secret:
-        await _in_background(secret)
-        await _flush()
+        await _run_in_background(secret)
 
 
 @blueprint.route("api/rotation", methods=["GET"], auth_level=func.AuthLevel.ADMIN)
@@ -61,6 +60,12 @@ async def rotation_status(req: func.HttpRequest, context: func.Context) -> func.
 async def rotation_run(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Take the next steps now, or report what they would be."""
     return await respond(req, context, lambda: _run(req), name="rotation")
+
+
+async def _run_in_background(secret: str | None) -> None:
+    with Invocation():
+        await _in_background(secret)
+        await _flush()
 
 
 async def _in_background(secret: str | None) -> None:

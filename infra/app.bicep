@@ -27,6 +27,7 @@ var ownSettings = {
   ROTATION_SCHEDULE: rotationSchedule
   AUTH_LEVEL: authLevel
   AUTHENTICATED_BY: authenticatedBy
+  TELEMETRY: 'application-insights'
 }
 var hostSettings = {
   AzureWebJobsStorage__blobServiceUri: blobEndpoint

@@ -366,7 +366,9 @@ class Gateway:
 
         upstreams = {name: service.upstream for name, service in self._services.items()}
         return Reporting(
-            self.settings.telemetry, lambda: readings(upstreams, self._splits, self.memory, self._rotations)
+            self.settings.telemetry,
+            lambda: readings(upstreams, self._splits, self.memory, self._rotations),
+            self.settings.vault,
         )
 
     def _make_decoder(self) -> "tuple[Memory, Decoder]":

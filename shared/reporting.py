@@ -2,12 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.settings import TelemetrySettings
-from shared.settings.telemetry import SAMPLERS, Compression
+from shared.settings import OtlpSettings, TelemetrySettings, VaultSettings
+from shared.settings.telemetry import SAMPLERS, Compression, OtlpProtocol
 from shared.telemetry import fault_path, log, metrics
-from shared.telemetry.export import Collector, Exporter
+from shared.telemetry.export import Exporter
 from shared.telemetry.snapshot import take
 from shared.telemetry.trace import random_id
 from shared.telemetry.tracer import Sampler, Tracer
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.memory import Memory
+    from shared.settings.insights import InsightsSettings
     from shared.telemetry.instruments import Attributes, Gauge
+    from shared.telemetry.receiver import Receiver
+    from shared.telemetry.target import Target
     from shared.telemetry.workers import Workers
     from shared.traffic.split import Split
     from shared.upstream.service import Upstream
@@ -31,13 +35,18 @@ SHARED_SECONDS = 2.0
 class Reporting:
     """Exports metrics and traces in the background, and has the document of a scrape.
 
-    ``tracer`` is None where traces are off.
+    ``tracer`` is None where traces are off. Key Vault's settings name the identity of the gateway.
     """
 
-    def __init__(self, settings: TelemetrySettings, readings: "Callable[[], Iterator[Reading]]") -> None:
+    def __init__(
+        self,
+        settings: TelemetrySettings,
+        readings: "Callable[[], Iterator[Reading]]",
+        vault: VaultSettings | None = None,
+    ) -> None:
         self._end_observing = metrics.observe(readings)
-        self.tracer = _tracer(settings) if settings.traces_url else None
-        self._exporter = _exporter(settings, self.tracer)
+        self.tracer = _tracer(settings) if settings.exports_traces else None
+        self._exporter = _exporter(settings, self.tracer, vault or VaultSettings())
         if self._exporter is not None:
             self._exporter.start()
         self._workers: Workers | None = None
@@ -82,24 +91,76 @@ def _tracer(settings: TelemetrySettings) -> Tracer:
     return Tracer(Sampler(follows=follows, ratio=settings.ratio if ratio is None else ratio))
 
 
-def _exporter(settings: TelemetrySettings, tracer: Tracer | None) -> Exporter | None:
-    if not (settings.metrics_url or settings.traces_url):
+def _exporter(settings: TelemetrySettings, tracer: Tracer | None, vault: VaultSettings) -> Exporter | None:
+    if not (settings.exports_metrics or settings.exports_traces):
         return None
-    resource = {
-        "service.name": settings.service_name,
-        "service.instance.id": random_id(16),
-        **dict(settings.resource),
-    }
-    collector = Collector(
-        metrics_url=settings.metrics_url,
-        traces_url=settings.traces_url,
-        headers=dict(settings.headers),
+    instance = random_id(16)
+
+    def make() -> "Receiver":
+        # In the exporting thread: these imports take a while.
+        if settings.insights is not None:
+            return _insights(settings.insights, settings, instance, vault)
+        return _collector(settings, instance)
+
+    return Exporter(
+        make,
+        settings.interval,
+        tracer,
+        seconds=settings.seconds,
+        with_metrics=settings.exports_metrics,
+        delta=settings.is_delta,
+    )
+
+
+def _collector(settings: TelemetrySettings, instance: str) -> "Receiver":
+    from shared.telemetry.otlp_receiver import Collector  # noqa: PLC0415 - not before the first score
+
+    resource = {"service.name": settings.service_name, "service.instance.id": instance, **dict(settings.resource)}
+    return Collector(
+        _target(settings.otlp_metrics) if settings.exports_metrics else None,
+        _target(settings.otlp_traces) if settings.exports_traces else None,
+        resource,
+        delta=settings.is_delta,
+    )
+
+
+def _target(settings: OtlpSettings) -> "Target":
+    from shared.telemetry.target import Target  # noqa: PLC0415 - as above
+
+    return Target(
+        settings.endpoint,
+        dict(settings.headers),
         seconds=settings.timeout_seconds,
         compressed=settings.compression is Compression.GZIP,
         ca_file=settings.ca_file,
-        resource=resource,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        grpc=settings.protocol is OtlpProtocol.GRPC,
     )
-    return Exporter(collector, settings.interval, tracer, delta=settings.is_delta)
+
+
+def _insights(
+    insights: "InsightsSettings", settings: TelemetrySettings, instance: str, vault: VaultSettings
+) -> "Receiver":
+    from shared.telemetry.insights import Sender  # noqa: PLC0415 - as above
+    from shared.telemetry.insights_receiver import ApplicationInsights  # noqa: PLC0415 - as above
+
+    connection = insights.connection
+    sender = Sender(connection.key, settings.service_name, instance)
+    return ApplicationInsights(connection.endpoint, settings.seconds, sender, _token(insights, vault))
+
+
+def _token(insights: "InsightsSettings", vault: VaultSettings) -> "Callable[[], str] | None":
+    """Returns tokens for the resource; None where it needs none."""
+    if insights.authentication is None:
+        return None
+    from shared.control_plane.identity import Identity  # noqa: PLC0415 - as above
+    from shared.credentials.key_vault import credential  # noqa: PLC0415 - as above
+
+    identity = Identity(credential(replace(vault, client_id=insights.authentication.client_id or vault.client_id)))
+    # The audience ends with a slash, as it is registered, so there are two.
+    scope = f"{insights.connection.audience}/.default"
+    return lambda: identity.get_token(scope).token
 
 
 def readings(

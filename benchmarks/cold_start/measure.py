@@ -46,10 +46,14 @@ _INDEXED = "-- indexed"
 
 
 class Start(NamedTuple):
-    """A start's moments, in milliseconds since the process was started; the spans of its first request, likewise."""
+    """A start's moments, in milliseconds since the process was started; the spans of its first request, likewise.
+
+    ``cpu`` is the processor time until the first score, in milliseconds.
+    """
 
     moments: Mapping[str, float]
     spans: Sequence[tuple[str, str, float, float]] = ()
+    cpu: float = 0.0
 
 
 class Round(NamedTuple):
@@ -82,7 +86,7 @@ class Worker(NamedTuple):
             raise BenchmarkFailed(f"The first image was answered by {found['status']} instead of a score.")
         moments = {name: (moment - began) / 1e6 for name, moment in found["moments"].items()}
         spans = [(name, thread, (a - began) / 1e6, (b - began) / 1e6) for name, thread, a, b in found["spans"]]
-        return Start(moments, spans), done.stderr
+        return Start(moments, spans, found["cpu"] / 1e6), done.stderr
 
     def bare(self) -> float:
         """The time of an interpreter that does nothing, from its start to its end, in milliseconds."""

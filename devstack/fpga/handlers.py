@@ -6,6 +6,7 @@ responses faster than protobuf.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from devstack.fpga.requests import Model, Refusal
 from protos import health_pb2, open_inference_pb2, serving_pb2
 
 logger = logging.getLogger(__name__)
+
+_SAMPLED = re.compile("00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f][13579bdf]")
 
 # Generic in gRPC's type stubs only: a `type` statement is not evaluated at run time.
 type Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -173,6 +176,7 @@ def _admit(parts: Parts, method: str, data: bytes, context: Context) -> None:
     metadata: Any = context.invocation_metadata() or ()  # pairs; a value is bytes where the name ends in -bin
     given = next((value for name, value in metadata if name == "authorization"), None)
     key = _key(parts.keys, given)
+    _log_trace(method, metadata)
     parts.recorder.add(
         Call(
             method=method,
@@ -186,6 +190,13 @@ def _admit(parts: Parts, method: str, data: bytes, context: Context) -> None:
     if parts.keys and key in ("none", "wrong"):
         reason = "no key: send it as the metadata `authorization`" if key == "none" else "the key is not valid"
         raise Refusal(grpc.StatusCode.UNAUTHENTICATED, reason)
+
+
+def _log_trace(method: str, metadata: Any) -> None:
+    """Log a call of a trace that is sampled (https://www.w3.org/TR/trace-context/)."""
+    trace = next((value for name, value in metadata if name == "traceparent"), "")
+    if found := _SAMPLED.fullmatch(trace):
+        logger.info("%s in trace %s, called by span %s", method, found["trace"], found["span"])
 
 
 def _key(keys: KeyRing | None, given: str | None) -> KeyShown:

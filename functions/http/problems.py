@@ -13,6 +13,7 @@ from functions.http.responses import json_response
 from shared.errors import GatewayError, InternalError, MetricsKeyRefused
 from shared.quoting import printable
 from shared.telemetry import fault_path, record
+from shared.telemetry.background_log import Invocation
 
 PROBLEM_TYPE = "urn:problem-type:scoring-gateway:"
 
@@ -89,12 +90,13 @@ async def respond(
 
     The response has the request's id in its header X-Request-Id.
     """
-    id_ = request_id(request, invocation)
-    known = record.begin(name, id_)
-    response = await _response_or_problem(request, id_, work, error_response)
-    response.headers[REQUEST_ID] = id_
-    record.end(known, response.status_code, scores=request.method == "POST" and name in record.SCORING)
-    return response
+    with Invocation():
+        id_ = request_id(request, invocation)
+        known = record.begin(name, id_)
+        response = await _response_or_problem(request, id_, work, error_response)
+        response.headers[REQUEST_ID] = id_
+        record.end(known, response.status_code, scores=request.method == "POST" and name in record.SCORING)
+        return response
 
 
 async def _response_or_problem(

@@ -22,7 +22,7 @@ from shared.settings.service import (
     Tls,
     Trust,
 )
-from shared.settings.telemetry import TelemetrySettings
+from shared.settings.telemetry import OtlpSettings, TelemetrySettings
 from shared.settings.traffic import SplitSettings
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Layout",
     "Limits",
     "Metadata",
+    "OtlpSettings",
     "OutputForm",
     "OutputKind",
     "Preprocessing",

@@ -68,6 +68,7 @@ def settings_of(schema: "type[DataclassInstance]") -> list[Setting]:
 class Reader:
     """Reads the settings that begin with a prefix; the readers of several prefixes share their findings."""
 
+    # prefix   what the names of the settings begin with
     # service  the name of the service whose settings are read; empty for the gateway's own
     # faults  sentences, each naming a setting
     # names   the settings that the faults are about
@@ -77,14 +78,14 @@ class Reader:
         self, environ: Mapping[str, str], prefix: str = "", service: str = "", parent: "Reader | None" = None
     ) -> None:
         self._environ = environ
-        self._prefix = prefix
+        self.prefix = prefix
         self.service = service
         self.faults: list[str] = parent.faults if parent else []
         self.names: list[str] = parent.names if parent else []
         self.known: set[str] = parent.known if parent else set()
 
-    def within(self, prefix: str, service: str) -> "Reader":
-        """A reader of a service's own settings."""
+    def within(self, prefix: str, service: str = "") -> "Reader":
+        """A reader of the settings of a service, or of another group, that begin with a prefix."""
         return Reader(self._environ, prefix, service, self)
 
     def read[T: "DataclassInstance"](self, schema: type[T], **given: Any) -> T:
@@ -99,15 +100,15 @@ class Reader:
 
     def declare(self, schema: "type[DataclassInstance]") -> None:
         """Count a schema's settings as known, though they are not read."""
-        self.known.update(self._prefix + one.key for one in settings_of(schema))
+        self.known.update(self.prefix + one.key for one in settings_of(schema))
 
     def fault(self, key: str, what: str) -> None:
-        name = self._prefix + key
+        name = self.prefix + key
         self.names.append(name)
         self.faults.append(f"{name} {what}")
 
     def text(self, key: str, default: str = "") -> str:
-        name = self._prefix + key
+        name = self.prefix + key
         self.known.add(name)
         return self._environ.get(name, "").strip() or default
 

@@ -5,21 +5,40 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and .../configuratio
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from shared.settings.reader import FILE, TEXT, Kind, Reader, choice, seconds, setting
+from shared.settings.reader import FILE, TEXT, Kind, Reader, choice, optional, seconds, setting
+
+if TYPE_CHECKING:
+    from shared.settings.insights import InsightsSettings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADER = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}")
 _SHORTEST_KEY = 16
 
 
+# What the names of OpenTelemetry's variables for an exporter begin with: for all signals, and for one.
+OTLP_PREFIX = "OTEL_EXPORTER_OTLP_"
+_METRICS, _TRACES = "metrics", "traces"
+
+_TIMEOUT_SECONDS = 10.0
+
+
+class Destination(StrEnum):
+    """Where exports go, if anywhere."""
+
+    OTLP = "otlp"
+    APPLICATION_INSIGHTS = "application-insights"
+
+
 class OtlpProtocol(StrEnum):
-    """How exports are sent; OpenTelemetry's others, over gRPC and as JSON, are not offered."""
+    """How exports are sent; OpenTelemetry's other, as JSON, is not offered."""
 
     HTTP = "http/protobuf"
+    GRPC = "grpc"
 
 
 class Compression(StrEnum):
@@ -121,48 +140,56 @@ _KEY = Kind(_read_key, f"{_SHORTEST_KEY} characters or more")
 
 
 @dataclass(frozen=True)
-class TelemetrySettings:
-    """Where telemetry goes; all of it is off by default."""
+class OtlpSettings:
+    """How exports go to a collector: those of all signals, or of one, where that has its own."""
 
     endpoint: str = setting(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "ENDPOINT",
         _URL,
         "",
         "an OpenTelemetry collector, as in `http://collector:4318`: metrics and traces are exported to it",
         in_repr=False,
     )
-    metrics_endpoint: str = setting(
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-        _URL,
-        "",
-        "the whole address for metrics, where it is another",
-        shown="the endpoint and `/v1/metrics`",
-        in_repr=False,
+    protocol: OtlpProtocol | None = setting(
+        "PROTOCOL", optional(OtlpProtocol), None, "how exports are sent", shown=OtlpProtocol.HTTP
     )
     headers: tuple[tuple[str, str], ...] = setting(
-        "OTEL_EXPORTER_OTLP_HEADERS",
+        "HEADERS",
         _PAIRS,
         (),
         "headers of exports, such as a key of the collector: then its address is https, or http on loopback",
         shown="",
         in_repr=False,
     )
-    protocol: OtlpProtocol = setting(
-        "OTEL_EXPORTER_OTLP_PROTOCOL", choice(OtlpProtocol), OtlpProtocol.HTTP, "how exports are sent"
-    )
     timeout_seconds: float = setting(
-        "OTEL_EXPORTER_OTLP_TIMEOUT",
-        seconds(1, 60_000, per_second=1000),
-        10.0,
-        "milliseconds for one export",
-        shown="10000",
+        "TIMEOUT", seconds(1, 60_000, per_second=1000), 0.0, "milliseconds for one export", shown="10000"
     )
-    compression: Compression = setting(
-        "OTEL_EXPORTER_OTLP_COMPRESSION", choice(Compression), Compression.NONE, "of exports"
+    compression: Compression | None = setting(
+        "COMPRESSION", optional(Compression), None, "of exports", shown=Compression.NONE
     )
-    ca_file: str = setting(
-        "OTEL_EXPORTER_OTLP_CERTIFICATE", FILE, "", "the authority of the collector's certificate, PEM"
+    ca_file: str = setting("CERTIFICATE", FILE, "", "the authority of the collector's certificate, PEM")
+    client_certificate: str = setting(
+        "CLIENT_CERTIFICATE", FILE, "", "for mutual TLS: the gateway's own certificate, PEM"
     )
+    client_key: str = setting("CLIENT_KEY", FILE, "", "its private key, PEM")
+
+
+@dataclass(frozen=True)
+class TelemetrySettings:
+    """Where telemetry goes; all of it is off by default.
+
+    ``otlp_metrics`` and ``otlp_traces`` have the whole address of their signal, empty where it is not exported.
+    """
+
+    destination: Destination = setting(
+        "TELEMETRY",
+        choice(Destination),
+        Destination.OTLP,
+        "`application-insights` exports there, as `APPLICATIONINSIGHTS_...` say, and to no collector",
+    )
+    otlp_metrics: OtlpSettings = field(default_factory=OtlpSettings)
+    otlp_traces: OtlpSettings = field(default_factory=OtlpSettings)
+    insights: "InsightsSettings | None" = None
     temporality: Temporality = setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         choice(Temporality),
@@ -177,14 +204,6 @@ class TelemetrySettings:
         shown="60000",
     )
     metrics: Signal = setting("OTEL_METRICS_EXPORTER", choice(Signal), Signal.OTLP, "`none` exports no metrics")
-    traces_endpoint: str = setting(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        _URL,
-        "",
-        "the whole address for traces, where it is another",
-        shown="the endpoint and `/v1/traces`",
-        in_repr=False,
-    )
     traces: Signal = setting("OTEL_TRACES_EXPORTER", choice(Signal), Signal.OTLP, "`none` exports no traces")
     sampler: TraceSampler = setting(
         "OTEL_TRACES_SAMPLER",
@@ -224,35 +243,81 @@ class TelemetrySettings:
     )
 
     @property
-    def metrics_url(self) -> str:
-        """Where metrics are exported to; empty where they are not."""
-        if self.disabled is Disabled.TRUE or self.metrics is Signal.NONE:
-            return ""
-        return self.metrics_endpoint or (f"{self.endpoint}/v1/metrics" if self.endpoint else "")
+    def exports_metrics(self) -> bool:
+        return self._exports(self.metrics, self.otlp_metrics)
 
     @property
-    def traces_url(self) -> str:
-        """Where traces are exported to; empty where they are not."""
-        if self.disabled is Disabled.TRUE or self.traces is Signal.NONE:
-            return ""
-        return self.traces_endpoint or (f"{self.endpoint}/v1/traces" if self.endpoint else "")
+    def exports_traces(self) -> bool:
+        return self._exports(self.traces, self.otlp_traces)
 
     @property
     def is_on(self) -> bool:
         """Whether anything is exported, or can be scraped."""
-        return bool(self.metrics_url or self.traces_url or self.metrics_key)
+        return self.exports_metrics or self.exports_traces or bool(self.metrics_key)
+
+    @property
+    def seconds(self) -> float:
+        """The time for one export of either signal."""
+        return max(self.otlp_metrics.timeout_seconds, self.otlp_traces.timeout_seconds) or _TIMEOUT_SECONDS
 
     @property
     def is_delta(self) -> bool:
-        return self.temporality is not Temporality.CUMULATIVE
+        # Application Insights adds up what it gets.
+        return self.insights is not None or self.temporality is not Temporality.CUMULATIVE
+
+    def _exports(self, signal: Signal, otlp: OtlpSettings) -> bool:
+        is_off = self.disabled is Disabled.TRUE or signal is Signal.NONE
+        return not is_off and (self.insights is not None or bool(otlp.endpoint))
 
 
 def read_telemetry(reader: Reader) -> TelemetrySettings:
     """The settings; that a key would be sent in the clear is a fault."""
     settings = reader.read(TelemetrySettings)
-    urls = [urlsplit(settings.metrics_url), urlsplit(settings.traces_url)]
-    if settings.headers and any(url.scheme == "http" and url.hostname not in _LOOPBACK for url in urls):
-        reader.fault(
-            "OTEL_EXPORTER_OTLP_HEADERS", "is set, but the collector's address is not https: keys could be read"
-        )
+    if settings.destination is Destination.APPLICATION_INSIGHTS:
+        # The platform sets its variables wherever the function app has it, so elsewhere they are not looked at.
+        from shared.settings.insights import InsightsSettings  # noqa: PLC0415 - most cold starts need none of it
+
+        return replace(settings, insights=reader.read(InsightsSettings))
+    general = _otlp_reader(reader).read(OtlpSettings)
+    settings = replace(
+        settings,
+        otlp_metrics=_of_signal(_METRICS, general, reader),
+        otlp_traces=_of_signal(_TRACES, general, reader),
+    )
+    if settings.exports_metrics:
+        _check(settings.otlp_metrics, _METRICS, reader)
+    if settings.exports_traces:
+        _check(settings.otlp_traces, _TRACES, reader)
     return settings
+
+
+def _otlp_reader(reader: Reader, signal: str = "") -> Reader:
+    return reader.within(f"{OTLP_PREFIX}{signal.upper()}{'_' if signal else ''}")
+
+
+def _of_signal(signal: str, general: OtlpSettings, reader: Reader) -> OtlpSettings:
+    """How one signal is exported: by its own settings, and else by the general ones."""
+    own = _otlp_reader(reader, signal).read(OtlpSettings)
+    given = {one.name: getattr(own, one.name) for one in fields(OtlpSettings) if getattr(own, one.name)}
+    both = replace(general, **given)
+    if both.endpoint and not own.endpoint and both.protocol is not OtlpProtocol.GRPC:
+        # Of a signal's own, nothing is added to the address.
+        both = replace(both, endpoint=f"{both.endpoint}/v1/{signal}")
+    return replace(both, timeout_seconds=both.timeout_seconds or _TIMEOUT_SECONDS)
+
+
+def _check(otlp: OtlpSettings, signal: str, reader: Reader) -> None:
+    def fault(key: str, what: str) -> None:
+        own = _otlp_reader(reader, signal)
+        where = own if own.text(key) else _otlp_reader(reader)
+        if f"{where.prefix}{key} {what}" not in reader.faults:  # the other signal's as well
+            where.fault(key, what)
+
+    url = urlsplit(otlp.endpoint)
+    if otlp.headers and url.scheme == "http" and url.hostname not in _LOOPBACK:
+        fault("HEADERS", "is set, but the collector's address is not https: keys could be read")
+    if bool(otlp.client_certificate) is not bool(otlp.client_key):
+        given, other = ("CLIENT_CERTIFICATE", "CLIENT_KEY")[:: 1 if otlp.client_certificate else -1]
+        fault(given, f"is set without {other}; mutual TLS needs both")
+    if otlp.protocol is OtlpProtocol.GRPC and url.path:
+        fault("ENDPOINT", "has a path, which gRPC does not use: a scheme, host and port are needed")

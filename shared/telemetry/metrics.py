@@ -153,11 +153,19 @@ TRAFFIC_SHARE = Gauge(
     ),
     mean,
 )
+LOG_RECORDS = Counter(
+    About(
+        "scoring.log.records",
+        "{record}",
+        "Warnings and errors in the log, by the function that logged them; also those outside of a request.",
+        ("scoring.log.level", "code.function.name"),
+    )
+)
 EXPORTS = Counter(
     About(
         "scoring.telemetry.exports",
         "{export}",
-        "Exports over OTLP: sent, refused or lost.",
+        "Exports of telemetry: sent, accepted in part (partial), refused and sent again, or lost.",
         ("scoring.telemetry.signal", "scoring.outcome"),
     )
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from protos import otlp_trace_pb2 as pb
 from shared.telemetry.otlp import key_values, resource_of, scope
 from shared.telemetry.timings import Span
-from shared.telemetry.trace import Call, Trace
+from shared.telemetry.trace import Call, Trace, part_id
 from shared.telemetry.tracer import FinishedRequest
 
 # The trace is sampled (https://www.w3.org/TR/trace-context/#sampled-flag).
@@ -39,9 +39,7 @@ def _spans(request: FinishedRequest) -> Iterator[pb.Span]:
 
 def _part(trace: Trace, number: int, part: Span) -> pb.Span:
     name, started, ended = part
-    # An id of its own, made of the request's: nobody else refers to it.
-    span_id = f"{(int(trace.span_id, 16) + number + 1) % 2**64 or 1:016x}"
-    span = _span(trace, span_id, trace.span_id, name, (started, ended))
+    span = _span(trace, part_id(trace, number), trace.span_id, name, (started, ended))
     span.kind = pb.Span.KIND_INTERNAL
     return span
 

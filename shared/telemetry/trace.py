@@ -55,3 +55,8 @@ class Trace:
 def random_id(size: int) -> str:
     """An id of so many bytes in hexadecimal, never all zeros."""
     return f"{random.getrandbits(8 * size) or 1:0{2 * size}x}"
+
+
+def part_id(trace: Trace, number: int) -> str:
+    """The id of the span of a request's part, made of the request's: nobody else refers to it."""
+    return f"{(int(trace.span_id, 16) + number + 1) % 2**64 or 1:016x}"

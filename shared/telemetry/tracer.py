@@ -7,7 +7,7 @@ sampled". What is not sampled costs a look at the header.
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.telemetry import metrics
@@ -48,6 +48,11 @@ class FinishedRequest:
     attributes: Mapping[str, str | int]
     parts: tuple[Span, ...]
 
+    @property
+    def spans(self) -> int:
+        """How many spans it has."""
+        return 1 + len(self.parts) + len(self.trace.calls)
+
 
 class Tracer:
     """Decides what is sampled, and holds finished requests until they are exported: a number of them, and no more."""
@@ -71,11 +76,20 @@ class Tracer:
         if trace is None:
             return
         parts = tuple(span for span in context.timings.spans or () if span[0] != PREDICT)[:CALLS]
+        request = FinishedRequest(trace, name, time.perf_counter(), status, attributes, parts)
         if len(self._finished) < WAITING:
-            self._finished.append(FinishedRequest(trace, name, time.perf_counter(), status, attributes, parts))
+            self._finished.append(request)
         else:
-            metrics.DROPPED_SPANS.add((), 1 + len(parts) + len(trace.calls))
+            metrics.DROPPED_SPANS.add((), request.spans)
 
     def take(self) -> list[FinishedRequest]:
         """All that are finished; they are not kept any more."""
         return [self._finished.popleft() for _ in range(len(self._finished))]
+
+    def put_back(self, finished: Sequence[FinishedRequest]) -> None:
+        """Keep requests once more whose export was refused: the latest, as far as there is room."""
+        room = max(WAITING - len(self._finished), 0)
+        dropped, kept = finished[: max(len(finished) - room, 0)], finished[max(len(finished) - room, 0) :]
+        self._finished.extendleft(reversed(kept))
+        if dropped:
+            metrics.DROPPED_SPANS.add((), sum(one.spans for one in dropped))

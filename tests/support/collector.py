@@ -4,26 +4,43 @@ import gzip
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 @dataclass
 class Collector:
-    """``metrics`` and ``spans`` are the exports, in their order; ``status`` is how the next ones are answered.
+    """``metrics`` and ``traces`` are the exports, in their order.
 
-    While ``hang`` is set, exports are read and not answered.
+    ``status`` is how the next ones are answered, ``code`` over gRPC; while ``answering`` is clear, they are not.
     """
 
     url: str = ""
     status: int = 200
+    code: grpc.StatusCode = grpc.StatusCode.OK
     metrics: list[ExportMetricsServiceRequest] = field(default_factory=list)
     traces: list[ExportTraceServiceRequest] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
@@ -113,3 +130,44 @@ def running_collector(context: ssl.SSLContext | None = None) -> Iterator[Collect
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def running_grpc_collector(credentials: grpc.ServerCredentials | None = None) -> Iterator[Collector]:
+    """A collector that takes exports over gRPC."""
+    collector = Collector()
+    collector.answering.set()
+
+    def keep(exports: list[Any], request: Any, context: grpc.ServicerContext) -> None:
+        with collector.arrived:
+            collector.headers.append({name: str(value) for name, value in context.invocation_metadata()})
+            if collector.code is grpc.StatusCode.OK:
+                exports.append(request)
+            collector.arrived.notify_all()
+        collector.answering.wait(30)
+        if collector.code is not grpc.StatusCode.OK:
+            context.abort(collector.code, "no")
+
+    class Metrics(MetricsServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+            keep(collector.metrics, request, context)
+            return ExportMetricsServiceResponse()
+
+    class Traces(TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - as above
+            keep(collector.traces, request, context)
+            return ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(4))
+    add_MetricsServiceServicer_to_server(Metrics(), server)  # type: ignore[no-untyped-call]
+    add_TraceServiceServicer_to_server(Traces(), server)  # type: ignore[no-untyped-call]
+    if credentials is None:
+        collector.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        collector.url = f"https://localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    server.start()
+    try:
+        yield collector
+    finally:
+        collector.answering.set()
+        server.stop(0).wait()

@@ -169,7 +169,8 @@ def test_trust_comes_from_few_places() -> None:
     What a handshake presents is no root: it holds no certificate.
     """
     assert calls("ssl_channel_credentials", "Roots", "Pins", "SSLContext", "CERT_NONE", "create_default_context") == {
-        "ssl_channel_credentials": {"shared.upstream.channel"},
+        # The latter is the collector's channel: the named authority, or gRPC's store.
+        "ssl_channel_credentials": {"shared.upstream.channel", "shared.telemetry.otlp_grpc"},
         "Roots": {"shared.rotation.validate"},
         "Pins": {"shared.credentials.pins", "shared.credentials.trust"},
         # Without a check, to see what is presented; nothing is sent over it.

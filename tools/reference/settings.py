@@ -4,6 +4,7 @@ from shared.settings import (
     Access,
     General,
     Limits,
+    OtlpSettings,
     Preprocessing,
     RotationSettings,
     ServiceSettings,
@@ -11,7 +12,9 @@ from shared.settings import (
     TelemetrySettings,
     VaultSettings,
 )
+from shared.settings.insights import InsightsSettings
 from shared.settings.reader import Setting, settings_of
+from shared.settings.telemetry import OTLP_PREFIX
 from tools.reference.markdown import GENERATED, table
 
 _INTRODUCTION = """# Settings
@@ -30,26 +33,31 @@ Two services must not have the same `CONTROL_PLANE_NAME`, `PINS_SECRET`, `CERTIF
 `CONTROL_PLANE_NAME` to one of them.
 """
 
-_TELEMETRY = """Off unless one of the addresses or `METRICS_KEY` is set; [telemetry](../telemetry.md) lists the metrics.
+_TELEMETRY = """Off unless `TELEMETRY`, one of the addresses or `METRICS_KEY` is set
+([telemetry](../telemetry.md)). Each of `OTEL_EXPORTER_OTLP_ENDPOINT`, `..._PROTOCOL`, `..._HEADERS`, `..._TIMEOUT`,
+`..._COMPRESSION`, `..._CERTIFICATE`, `..._CLIENT_CERTIFICATE` and `..._CLIENT_KEY` is also read for one signal alone,
+with `METRICS_` or `TRACES_` after `OTLP_`; such an `ENDPOINT` is the whole address.
 """
 
 SECTIONS = (
     ("The gateway", "", (General, Access, VaultSettings, Limits)),
     ("A service", _SERVICE, (ServiceSettings, Preprocessing, SplitSettings)),
     ("Rotation", _ROTATION, (RotationSettings,)),
-    ("Telemetry", _TELEMETRY, (TelemetrySettings,)),
+    ("Telemetry", _TELEMETRY, (TelemetrySettings, InsightsSettings, OtlpSettings)),
 )
+
+_PREFIXES: dict[type, str] = {OtlpSettings: OTLP_PREFIX}
 
 
 def page() -> str:
     """The page's text."""
     parts = [GENERATED, _INTRODUCTION]
     for title, introduction, schemas in SECTIONS:
-        rows = [_row(one) for schema in schemas for one in settings_of(schema)]
+        rows = [_row(one, _PREFIXES.get(schema, "")) for schema in schemas for one in settings_of(schema)]
         parts += [f"## {title}\n", introduction, table(("setting", "default", "allowed", "meaning"), rows)]
     return "\n".join(part for part in parts if part)
 
 
-def _row(one: Setting) -> tuple[str, str, str, str]:
+def _row(one: Setting, prefix: str) -> tuple[str, str, str, str]:
     default = f"`{one.default}`" if one.default and " " not in one.default else one.default
-    return f"`{one.key}`", default, one.kind.allowed, one.meaning
+    return f"`{prefix}{one.key}`", default, one.kind.allowed, one.meaning

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -107,7 +108,9 @@ def test_once_scores_and_ends_in_a_hostile_environment(tmp_path: Path) -> None:
     environment = {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C", "IDENTITY_HEADER": "other", **proxies}
     environment["PYTHONPATH"] = str(ROOT)
 
-    running = StackProcess(tmp_path / "stack", "--once", *SIMULATED, cwd=tmp_path, environment=environment)
+    running = StackProcess(
+        tmp_path / "stack", "--once", "--telemetry", *SIMULATED, cwd=tmp_path, environment=environment
+    )
     running.command[-1] = "stack"
     with running:
         assert running.wait_for_end() == 0, running.err
@@ -118,6 +121,13 @@ def test_once_scores_and_ends_in_a_hostile_environment(tmp_path: Path) -> None:
         assert SERVING not in running.out
         assert "Golden photographs" not in running.out, "the simulated engine knows none"
         assert running.addresses()["Sample photograph"] == "stack/photos/coffee.png"
+        # The trace of the sample, as the service had it, too, and what was counted.
+        (trace_id,) = re.findall(r"^trace ([0-9a-f]{32})$", running.out, re.MULTILINE)
+        assert re.search(r"^  score 200 +\d+\.\d\d ms  \|#+\|$", running.out, re.MULTILINE)
+        assert f"/tensorflow.serving.PredictionService/Predict in trace {trace_id}" in running.out
+        assert re.search(
+            r"^ +1, [0-9.]+ ms each  scoring\.request\.duration +imagenet, score, ok$", running.out, re.MULTILINE
+        )
     assert (tmp_path / "stack" / "state" / "ca.pem").exists()
 
 

@@ -128,6 +128,23 @@ async def test_64_requests_at_once_succeed_while_the_certificate_rotates(up: Sta
     assert len(rounds) >= 2
 
 
+def test_what_is_logged_outside_of_an_invocation_is_written_by_the_next(up: StackProcess, client: httpx.Client) -> None:
+    """A refresh that fails once the request that began it is answered: the host drops what is logged then."""
+    vault = RunningServices(up).vault
+    vault.fault(mode="hang", secrets=["imagenet-primary-key"])
+    try:
+
+        def is_written() -> bool:
+            top(client.post("/api/score", content=photo("coffee").read_bytes(), headers=IMAGE))
+            return "WARNING scoring_gateway: credentials could not be read" in up.err
+
+        wait_until(is_written, "the failed refresh is in the log")
+    finally:
+        vault.fault()
+    [line] = [one for one in up.err.splitlines() if "credentials could not be read" in one][:1]
+    assert "outside of a request at 20" in line
+
+
 def test_invocations_whose_clients_left_and_those_of_a_killed_worker_disturb_no_other(
     up: StackProcess, client: httpx.Client
 ) -> None:
