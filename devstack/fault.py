@@ -73,7 +73,7 @@ def _set(options: argparse.Namespace) -> Any:
     document = answer.json()
     if not answer.is_success:
         raise CommandError(f"The fault is refused: {document.get('error', document)}")
-    return document["faults"] if "faults" in document else document
+    return document.get("faults", document)
 
 
 def _fault(text: str) -> dict[str, Any]:

@@ -174,7 +174,9 @@ def test_a_samples_settings_exist_and_are_accepted(helm: Path, values: Path) -> 
 
 
 def test_every_setting_can_be_set_and_wins(helm: Path, tmp_path: Path) -> None:
-    every = dict.fromkeys(settings.GLOBAL - {"METRICS_KEY"}, "x") | {f"SERVICE__A__{name}": "x" for name in settings.OF_A_SERVICE}
+    every = dict.fromkeys(settings.GLOBAL - {"METRICS_KEY"}, "x") | {
+        f"SERVICE__A__{name}": "x" for name in settings.OF_A_SERVICE
+    }
     every["AUTH_LEVEL"] = "function"
     (tmp_path / "values.yaml").write_text(yaml.safe_dump({"settings": every}))
 

@@ -87,6 +87,6 @@ def test_each_query_of_azure_fits_the_tables_and_planted_faults_are_found() -> N
     found = faults(*queries, *(query.replace(old, new, 1) for old, new in planted))
 
     assert len(queries) > 30
-    assert dict(zip(queries, found, strict=False)) == dict.fromkeys(queries, [])
+    assert [(query, some) for query, some in zip(queries, found, strict=False) if some] == []
     for (one, fault), printed in zip(planted.items(), found[len(queries) :], strict=True):
         assert any(fault in line for line in printed), (one, printed)

@@ -1,4 +1,4 @@
-"""Prometheus' own tool, and Prometheus: the system's, or Debian's package unpacked into a folder, without privileges."""
+"""Prometheus and its promtool: the system's, or Debian's package unpacked into a folder, without privileges."""
 
 import shutil
 import subprocess
@@ -59,11 +59,9 @@ def _checked(command: list[str], folder: Path) -> None:
 
 def _run(command: list[str], folder: Path) -> str:
     """Run a command; returns why it failed, or nothing."""
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
-    )
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason"])[-1]
 
 
 if __name__ == "__main__":
-    print(ensure_promtool(), file=sys.stdout)  # noqa: T201 - what it is asked for
+    print(ensure_promtool(), file=sys.stdout)
