@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,13 +112,15 @@ def test_a_damaged_settings_file_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_commands_of_the_runbooks_are_commands() -> None:
     lines = re.findall(r"`\.venv/bin/python -m devstack ([^`]+)`", (ROOT / "docs" / "operate.md").read_text())
-    parse = {"vault": vault_faults.Fault.parse, "control-plane": control_faults.Fault.parse}
+    parse: dict[str, Callable[[object], object]] = {
+        "vault": vault_faults.Fault.parse,
+        "control-plane": control_faults.Fault.parse,
+        "service": lambda document: fpga_faults.parse(json.dumps(document).encode()),
+    }
 
     assert len(lines) > 20
     for line in lines:
         options = commands.parse(shlex.split(line))
         assert options is not None
         if options.command == "fault" and options.fault:
-            (parse.get(options.part) or (lambda document: fpga_faults.parse(json.dumps(document).encode())))(
-                options.fault
-            )
+            parse[options.part](options.fault)
