@@ -13,8 +13,13 @@ def main(arguments: Sequence[str] | None = None, signals: Sequence[signal.Signal
     options = parse(arguments)
     if options is None:
         return 0
-    command = {"up": up, "certificate": certificate, "fault": fault}[options.command]
-    return command.main(options, signals)
+    match options.command:
+        case "up":
+            return up.main(options, signals)
+        case "certificate":
+            return certificate.main(options, signals)
+        case _:
+            return fault.main(options)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace | None:

@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import signal
 import ssl
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from devstack import announcement, tokens, up
@@ -40,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     up.add_folder(parser, "the folder of the running stack (default: %(default)s)")
 
 
-def main(options: argparse.Namespace, _signals: Sequence[signal.Signals] = ()) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run the command; returns the process's exit code."""
     try:
         print(json.dumps(_set(options)))
