@@ -336,7 +336,7 @@ async def test_a_scrape_is_clean_and_has_what_alerts_and_dashboards_ask_for(
         if os.environ.get("REQUIRE_PROMTOOL"):
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
-    command = [promtool, "check", "metrics"]
+    command = [str(promtool), "check", "metrics"]
     checked = await asyncio.to_thread(
         lambda: subprocess.run(command, input=response.body, capture_output=True, check=False)
     )
