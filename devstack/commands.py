@@ -4,7 +4,7 @@ import argparse
 import signal
 from collections.abc import Sequence
 
-from devstack import certificate, terminal, up
+from devstack import certificate, fault, terminal, up
 
 
 def main(arguments: Sequence[str] | None = None, signals: Sequence[signal.Signals] = ()) -> int:
@@ -13,7 +13,13 @@ def main(arguments: Sequence[str] | None = None, signals: Sequence[signal.Signal
     options = parse(arguments)
     if options is None:
         return 0
-    return up.main(options, signals) if options.command == "up" else certificate.main(options, signals)
+    match options.command:
+        case "up":
+            return up.main(options, signals)
+        case "certificate":
+            return certificate.main(options, signals)
+        case _:
+            return fault.main(options)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace | None:
@@ -28,6 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace | None:
     up.add_options(up_parser)
     certificate_parser = commands.add_parser("certificate", help=certificate.HELP, description=certificate.DESCRIPTION)
     certificate.add_options(certificate_parser)
+    fault.add_options(commands.add_parser("fault", help=fault.HELP, description=fault.DESCRIPTION))
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()

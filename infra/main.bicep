@@ -169,9 +169,20 @@ module telemetry 'telemetry.bicep' = {
     tags: tags
     appPrincipalId: identity.outputs.principalId
     retentionDays: logRetentionDays
+  }
+}
+
+module alerts 'alerts.bicep' = {
+  name: 'alerts'
+  scope: group
+  params: {
+    name: token
+    location: location
+    tags: tags
+    workspaceId: telemetry.outputs.workspaceId
     alertEmail: alertEmail
     alertLatencyMs: alertLatencyMs
-    timerAlert: rotation
+    rotation: rotation
   }
 }
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Seconds between two writes of a worker's figures for the others.
 SHARED_SECONDS = 2.0
+# Seconds for which an observed rotation is reported: another instance's runs may have continued it meanwhile.
+OBSERVED_SECONDS = 3600.0
 
 
 class Reporting:
@@ -186,6 +188,7 @@ def _of_service(name: str, service: "Upstream") -> "Iterator[Reading]":
     if client.credentials is None or (age := client.credentials.age) is None:
         return
     yield metrics.CREDENTIALS_AGE, (name,), age
+    yield metrics.CREDENTIALS_REFRESH, (name,), client.credentials.refresh_seconds
     if (pins := client.credentials.pins) is None:
         return
     if pins.not_after is not None:
@@ -197,6 +200,8 @@ def _of_service(name: str, service: "Upstream") -> "Iterator[Reading]":
 def _of_rotations(rotations: "Rotations") -> "Iterator[Reading]":
     now = time.time()
     for name, progress in list(rotations.progress.items()):
+        if now - progress.at > OBSERVED_SECONDS:
+            continue
         if progress.since is not None:
             yield metrics.ROTATION_PHASE_AGE, (name, progress.phase), now - progress.since
         if progress.expires is not None:

@@ -42,7 +42,8 @@ def watch(running: RunningStack) -> None:
 def new(running: RunningStack, options: argparse.Namespace) -> None:
     """Put a certificate into Key Vault, and print what the rotation will do."""
     names = options.names or LOOPBACK_NAMES
-    issued = make(running.authority, dt.timedelta(days=options.days), options.kind, names)
+    valid_for = dt.timedelta(seconds=options.seconds) if options.seconds else dt.timedelta(days=options.days)
+    issued = make(running.authority, valid_for, options.kind, names)
     running.store(issued)
     _print(f"{_stored(running, issued)}.", "")
     refusal = running.observe().refusal

@@ -71,6 +71,12 @@ def _add_new(new: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how long it is valid (default: %(default)s)",
     )
+    new.add_argument(
+        "--seconds",
+        type=whole_number(_LEAST_SECONDS, _MOST_SECONDS),
+        metavar="N",
+        help="how long it is valid instead: one that expires during its rotation",
+    )
     kinds = new.add_mutually_exclusive_group()
     kinds.add_argument(
         "--names",

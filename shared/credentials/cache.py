@@ -212,6 +212,11 @@ class CredentialCache:
         return None if self._snapshot is None else self._snapshot.pins
 
     @property
+    def refresh_seconds(self) -> float:
+        """The age at which a snapshot is read again."""
+        return self._refresh_seconds
+
+    @property
     def age(self) -> float | None:
         """Seconds since the snapshot was read; None while there is none."""
         return None if self._snapshot is None else self._clock() - self._snapshot.read_at

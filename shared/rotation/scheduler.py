@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a rotation was when it was last observed; times are Unix times.
+    """Where a rotation was when it was last observed, ``at``; times are Unix times.
 
     ``since`` is when its last event happened, ``expires`` when the certificate does that the service presents.
     """
@@ -59,6 +59,7 @@ class Progress:
     phase: str
     since: float | None
     expires: float | None
+    at: float
 
 
 @dataclass(frozen=True)
@@ -252,4 +253,5 @@ class Rotations:
 def _progress(observed: Observation) -> Progress:
     history, served = observed.persisted.history, observed.served
     since = history[-1].at if history else None
-    return Progress(phase(observed), since, None if served is None else served.not_after.timestamp())
+    expires = None if served is None else served.not_after.timestamp()
+    return Progress(phase(observed), since, expires, observed.state.now)

@@ -1,4 +1,4 @@
-"""Every metric of the gateway: docs/operate.md lists them from here.
+"""Every metric of the gateway: docs/reference/metrics.md lists them from here.
 
 Names, units and attributes are OpenTelemetry's where it has any.
 """
@@ -97,6 +97,9 @@ RETRY_BUDGET = Gauge(
     About("scoring.retry.budget", "{call}", "Retries that the budget allows at the moment.", (_SERVICE,))
 )
 CREDENTIALS_AGE = Gauge(About("scoring.credentials.age", "s", "Time since keys and pins were read.", (_SERVICE,)), max)
+CREDENTIALS_REFRESH = Gauge(
+    About("scoring.credentials.refresh", "s", "The age at which keys and pins are read again.", (_SERVICE,)), max
+)
 CREDENTIALS_READS = Counter(
     About(
         "scoring.credentials.reads",
@@ -135,7 +138,7 @@ ROTATION_PHASE_AGE = Gauge(
     About(
         "scoring.rotation.phase.age",
         "s",
-        "Time since the last event of a rotation, with the phase that it is in.",
+        "Time since the last event of a rotation, with the phase that it is in; for an hour after it was observed.",
         (_SERVICE, "scoring.rotation.phase"),
     ),
     max,

@@ -12,3 +12,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
+
+{{- define "gateway.metricsSecret" -}}
+name: {{ .Values.metrics.existingSecret.name | default (printf "%s-metrics" (include "gateway.name" .)) }}
+key: {{ .Values.metrics.existingSecret.key }}
+{{- end }}

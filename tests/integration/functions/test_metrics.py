@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,10 +19,13 @@ from functions import metrics, rotation
 from shared import gateway
 from shared.telemetry import metrics as catalogue
 from shared.telemetry import request_log
+from shared.telemetry.prometheus import name_of
 from tests.support.app import PICTURE, App, Response, call_function, score
 from tests.support.collector import Collector, attributes, by_name, running_collector
 from tests.support.documented_errors import matches_example
 from tests.support.inference_service import KEYS
+from tests.support.infra import monitoring
+from tests.support.infra.promtool import PromtoolUnavailable, ensure_promtool
 from tests.support.protocol_client import ProtocolClient
 
 KEY = "a-key-of-twenty-chars"
@@ -291,3 +297,49 @@ async def test_what_happens_behind_a_request_is_counted(
     ]
     assert lines[0]["milliseconds"]["wait"] > 0
     assert KEYS.primary not in caplog.text
+
+
+# Counted only where rotations, splits or exports are.
+ELSEWHERE = {
+    *("scoring_rotation_events_total", "scoring_rotation_phase_age_seconds", "scoring_channel_replacements_total"),
+    *("scoring_traffic_share_ratio", "scoring_telemetry_exports_total", "scoring_telemetry_dropped_spans_total"),
+}
+
+
+async def test_a_scrape_is_clean_and_has_what_alerts_and_dashboards_ask_for(
+    app: App, start: Any, issued: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By promtool; with the labels that they use."""
+    monkeypatch.setenv("METRICS_KEY", KEY)
+    app.vault.set("cats-primary-key", "a key that is not the service's")
+    app.configure(SERVICE__CATS__MAX_CONCURRENCY="1")
+    service = await start(issued)
+    app.serve(service, issued)
+    assert (await app.score()).status == 200
+    assert {one.status for one in await asyncio.gather(*(app.score() for _ in range(8)))} == {200, 503}
+    response = await scrape()
+
+    expressions = [*monitoring.dashboard(), *(rule["expr"] for rule in monitoring.rules("alert"))]
+    asked = [one for expression in expressions for one in monitoring.asked_by_promql(expression)]
+    labels: dict[str, set[str]] = {}
+    for name, has in samples(response):
+        base = re.sub(r"_(bucket|sum|count)$", "", name)
+        labels.setdefault(base, set()).update(label for label, _ in has)
+    names = {one.metric: name_of(catalogue.BY_NAME[one.metric]) for one in asked}
+    assert set(names.values()) - labels.keys() <= ELSEWHERE
+    for one in asked:
+        if names[one.metric] in labels:
+            wanted = {label.replace(".", "_") for label in one.attributes - {"error.type"}}
+            assert wanted <= labels[names[one.metric]], one
+
+    try:
+        promtool = await asyncio.to_thread(ensure_promtool)
+    except PromtoolUnavailable as error:
+        if os.environ.get("REQUIRE_PROMTOOL"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    command = [str(promtool), "check", "metrics"]
+    checked = await asyncio.to_thread(
+        lambda: subprocess.run(command, input=response.body, capture_output=True, check=False)
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

@@ -21,6 +21,7 @@ import yaml
 from shared.settings import load
 from tests.conftest import ROOT
 from tests.support.infra import settings
+from tests.support.infra.monitoring import asked_by_promql
 
 CHART = ROOT / "deploy" / "helm"
 SAMPLES = sorted((CHART / "samples").glob("*.yaml"))
@@ -30,36 +31,80 @@ pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="The package has Helm for Linux on x86_64 alone."
 )
 
-# Of KEDA 2.16 (https://keda.sh/docs/2.16/reference/scaledobject-spec/), what the chart uses.
-SCALED_OBJECT = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["scaleTargetRef", "minReplicaCount", "maxReplicaCount", "triggers"],
-    "properties": {
-        "scaleTargetRef": {"type": "object", "additionalProperties": False, "properties": {"name": {"type": "string"}}},
+
+def closed(**properties: Any) -> dict[str, Any]:
+    """A type with these properties, all required, and no others."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+# What the chart uses of types that Kubernetes itself does not have: of KEDA 2.16
+# (https://keda.sh/docs/2.16/reference/scaledobject-spec/) and of Prometheus Operator (monitoring.coreos.com/v1).
+NUMBER = {"type": "string", "pattern": "^[0-9]+$"}
+TEXT = {"type": "string", "minLength": 1}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+CUSTOM = {
+    "ScaledObject": closed(
+        scaleTargetRef=closed(name=TEXT),
         # The timer must run somewhere, and a trigger on the processor cannot start from nothing.
-        "minReplicaCount": {"type": "integer", "minimum": 1},
-        "maxReplicaCount": {"type": "integer", "minimum": 1},
-        "triggers": {
+        minReplicaCount={"type": "integer", "minimum": 1},
+        maxReplicaCount={"type": "integer", "minimum": 1},
+        triggers={
             "type": "array",
             "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["type", "metricType", "metadata"],
-                "properties": {
-                    "type": {"const": "cpu"},
-                    "metricType": {"enum": ["Utilization", "AverageValue"]},
-                    "metadata": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "required": ["value"],
-                        "properties": {"value": {"type": "string", "pattern": "^[0-9]+$"}},
-                    },
-                },
+                "oneOf": [
+                    closed(type={"const": "cpu"}, metricType={"const": "Utilization"}, metadata=closed(value=NUMBER)),
+                    closed(
+                        type={"const": "prometheus"},
+                        metricType={"const": "AverageValue"},
+                        metadata=closed(serverAddress=TEXT, query=TEXT, threshold=NUMBER),
+                    ),
+                ]
             },
         },
-    },
+    ),
+    "ServiceMonitor": closed(
+        selector=closed(matchLabels=TEXTS),
+        endpoints={
+            "type": "array",
+            "items": closed(
+                port=TEXT,
+                path={"const": "/api/metrics"},
+                interval=TEXT,
+                authorization=closed(type={"const": "Bearer"}, credentials=closed(name=TEXT, key=TEXT)),
+            ),
+        },
+    ),
+    "PrometheusRule": closed(
+        groups={
+            "type": "array",
+            "items": closed(
+                name=TEXT,
+                rules={
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["expr"],
+                        "properties": {
+                            **dict.fromkeys(("record", "alert", "expr", "for"), TEXT),
+                            **dict.fromkeys(("labels", "annotations"), TEXTS),
+                        },
+                    },
+                },
+            ),
+        }
+    ),
 }
+WATCHED = (
+    *("--set", "metrics.key=a-key-of-twenty-chars", "--set", "metrics.serviceMonitor.enabled=true"),
+    *("--set", "metrics.rules.enabled=true", "--set", "replicas.prometheus.serverAddress=http://prometheus:9090"),
+    *("--set", "metrics.rules.labels.release=prometheus", "--set", "networkPolicy.prometheusFrom.team=watch"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +136,12 @@ def rendered(helm: Path, *arguments: str | Path, chart: Path = CHART) -> list[di
 
 
 def type_faults(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is wrong with rendered documents by the types of Kubernetes and KEDA."""
+    """What is wrong with rendered documents by the types of Kubernetes, KEDA and Prometheus Operator."""
     found = []
     for one in documents:
         try:
-            if one["kind"] == "ScaledObject":
-                jsonschema.validate(one["spec"], SCALED_OBJECT)
+            if one["kind"] in CUSTOM:
+                jsonschema.validate(one["spec"], CUSTOM[one["kind"]])
             else:
                 kubernetes_validate.validate(one, VERSION, strict=True)
         except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
@@ -117,7 +162,7 @@ def test_the_chart_is_valid_with_each_sample(helm: Path, values: Path) -> None:
     assert "[WARNING]" not in done.stdout
     assert type_faults(rendered(helm, "-f", values)) == []
     assert type_faults(rendered(helm, "-f", values, "--set", "readOnlyRootFilesystem=true")) == []
-    assert type_faults(rendered(helm, "-f", values, "--set", "networkPolicy.from.team=scoring")) == []
+    assert type_faults(rendered(helm, "-f", values, "--set", "networkPolicy.from.team=scoring", *WATCHED)) == []
 
 
 @pytest.mark.parametrize("values", SAMPLES, ids=lambda path: path.stem)
@@ -129,7 +174,9 @@ def test_a_samples_settings_exist_and_are_accepted(helm: Path, values: Path) -> 
 
 
 def test_every_setting_can_be_set_and_wins(helm: Path, tmp_path: Path) -> None:
-    every = dict.fromkeys(settings.GLOBAL, "x") | {f"SERVICE__A__{name}": "x" for name in settings.OF_A_SERVICE}
+    every = dict.fromkeys(settings.GLOBAL - {"METRICS_KEY"}, "x") | {
+        f"SERVICE__A__{name}": "x" for name in settings.OF_A_SERVICE
+    }
     every["AUTH_LEVEL"] = "function"
     (tmp_path / "values.yaml").write_text(yaml.safe_dump({"settings": every}))
 
@@ -174,9 +221,46 @@ def test_names_lead_to_what_is_rendered(helm: Path) -> None:
     assert target == one_of(documents, "Deployment")["metadata"]["name"]
 
 
+def test_prometheus_scrapes_with_the_gateways_own_key_and_gets_the_rules(helm: Path) -> None:
+    documents = rendered(helm, "-f", SAMPLES[0], *WATCHED)
+    [container] = one_of(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    [key] = [one["valueFrom"]["secretKeyRef"] for one in container["env"] if one["name"] == "METRICS_KEY"]
+    [secret] = [one for one in documents if one["kind"] == "Secret" and one["metadata"]["name"] == key["name"]]
+    monitor, service = one_of(documents, "ServiceMonitor"), one_of(documents, "Service")
+    [endpoint] = monitor["spec"]["endpoints"]
+    rules = one_of(documents, "PrometheusRule")
+
+    assert secret["stringData"] == {key["key"]: "a-key-of-twenty-chars"}
+    assert endpoint["authorization"]["credentials"] == key
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert endpoint["port"] in {one["name"] for one in service["spec"]["ports"]}
+    assert rules["spec"] == yaml.safe_load((CHART / "alerts.yaml").read_text())
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    [_, trigger] = one_of(documents, "ScaledObject")["spec"]["triggers"]
+    # A scrape's job is the name of the service.
+    wanted = f'sum(scoring_admission_in_progress{{namespace="default", job="{service["metadata"]["name"]}"}})'
+    assert trigger["metadata"] == {"serverAddress": "http://prometheus:9090", "query": wanted, "threshold": "32"}
+    assert len(list(asked_by_promql(wanted))) == 1
+
+
+def test_the_key_may_be_in_a_secret_of_ones_own_and_nothing_is_watched_by_default(helm: Path) -> None:
+    own = rendered(helm, "-f", SAMPLES[0], *WATCHED, "--set", "metrics.existingSecret.name=mine")
+    plain = rendered(helm, "-f", SAMPLES[0])
+    [container] = one_of(own, "Deployment")["spec"]["template"]["spec"]["containers"]
+
+    assert container["env"][-1]["valueFrom"]["secretKeyRef"] == {"name": "mine", "key": "metrics-key"}
+    assert "a-key-of-twenty-chars" not in str(own)
+    assert {one["kind"] for one in plain} & {"ServiceMonitor", "PrometheusRule"} == set()
+    assert "METRICS_KEY" not in str(plain)
+
+
 @pytest.mark.parametrize(
     ("option", "fault"),
     [
+        ("metrics.serviceMonitor.enabled=true", "'/metrics/key': minLength"),
+        ("metrics.key=short", "does not match pattern"),
+        ("settings.METRICS_KEY=a-key-of-twenty-chars", "invalid propertyName 'METRICS_KEY'"),
+        ("replicas.prometheus.serverAddress=prometheus", "does not match pattern"),
         ("replicas.min=0", "minimum"),
         ("replica.min=1", "additional properties 'replica' not allowed"),
         ("image.repository=", "minLength"),
@@ -201,6 +285,9 @@ def test_wrong_values_are_refused(helm: Path, option: str, fault: str) -> None:
         ("service.yaml", "targetPort: http", "targetPorts: http", "Service: Additional properties"),
         ("scaling.yaml", "minReplicaCount", "minReplicas", "ScaledObject: Additional properties"),
         ("scaling.yaml", "cpuPercent | quote", "cpuPercent", "ScaledObject: 70 is not of type 'string'"),
+        ("scaling.yaml", "imagesPerReplica | quote", "imagesPerReplica", "ScaledObject: "),
+        ("metrics.yaml", "credentials:", "credential:", "ServiceMonitor: Additional properties"),
+        ("metrics.yaml", "alerts.yaml", "alarms.yaml", "PrometheusRule: None is not of type 'object'"),
         ("network.yaml", "podSelector:", "selector:", "NetworkPolicy: "),
     ],
 )
@@ -210,7 +297,7 @@ def test_a_planted_fault_is_found(helm: Path, tmp_path: Path, file: str, old: st
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
 
-    found = type_faults(rendered(helm, "-f", SAMPLES[0], chart=tmp_path / "chart"))
+    found = type_faults(rendered(helm, "-f", SAMPLES[0], *WATCHED, chart=tmp_path / "chart"))
 
     assert any(one.startswith(fault) for one in found), found
 

@@ -19,8 +19,9 @@ HERE = Path(__file__).parent
 
 FUNCTIONS = frozenset(
     (
-        *("cidrSubnet", "concat", "empty", "environment", "guid", "resourceGroup", "resourceId", "subscription"),
-        *("subscriptionResourceId", "take", "tenant", "toLower", "union", "uniqueString"),
+        *("cidrSubnet", "concat", "empty", "environment", "guid", "join", "loadJsonContent", "loadTextContent"),
+        *("replace", "resourceGroup", "resourceId", "string", "subscription", "subscriptionResourceId", "take"),
+        *("tenant", "toLower", "union", "uniqueString"),
     )
 )
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
@@ -132,6 +133,8 @@ def _faults(file: Bicep, files: Mapping[str, Bicep]) -> Iterator[str]:
     yield from _references(file)
     yield from _modules(file, files)
     yield from _roles(file)
+    loaded = re.findall(r"\bload(?:Json|Text)Content\('([^']+)'\)", text(file.root))
+    yield from (f"there is no {name}" for name in loaded if not (file.path.parent / name).is_file())
     names = {text(node).strip("'") for one in walk(file.root) if one.type == "object_property" for node in one.children}
     yield from (f"{name} is refused by Flex Consumption" for name in sorted(REFUSED & names))
 

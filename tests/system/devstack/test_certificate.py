@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from devstack import announcement
+from devstack import announcement, commands
 from devstack.authority import Authority
 from devstack.stack import Addresses
 from devstack.state import CERTIFICATE, PINS
@@ -202,3 +202,21 @@ def test_a_failed_update_leaves_the_service_as_it_was(stack: RunningServices, mo
     assert stack.served == served
     monkeypatch.setenv("SERVICE__IMAGENET__CONTROL_PLANE_NAME", "absent")
     assert stack.run("expire").err == ("The control plane has no service absent: restart the stack, which creates it\n")
+
+
+def test_parts_fail_until_their_faults_are_ended(stack: RunningServices, capsys: pytest.CaptureFixture[str]) -> None:
+    def fault(*words: str) -> tuple[int, str]:
+        code = commands.main(["fault", *words, "--state", str(stack.up.folder)])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    assert fault("vault", '{"mode": "error"}')[0] == 0
+    assert stack.run("show").code == 1
+    assert fault("vault")[0] == 0
+    assert stack.run("show").code == 0
+    for part, document in (("control-plane", '{"mode": "fail"}'), ("service", '{"delay_ms": 5}')):
+        assert fault(part, document)[0] == 0
+        assert fault(part)[0] == 0
+    code, printed = fault("service", '{"delay": 5}')
+    assert code == 1
+    assert "The fault is refused" in printed

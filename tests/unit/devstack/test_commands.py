@@ -2,14 +2,20 @@
 
 import ast
 import json
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devstack import commands, stack
+from devstack.control import faults as control_faults
+from devstack.fpga import faults as fpga_faults
 from devstack.stack import Addresses, Ports
 from devstack.state import CERTIFICATE, SERVICE
 from devstack.supervisor import StackFailed
+from devstack.vault import faults as vault_faults
 from shared import settings
 from shared.control_plane.types import Account
 from tests.support.devstack.processes import ROOT
@@ -38,6 +44,7 @@ MILLISECONDS = "argument --latency-ms: must be a number of milliseconds, 0 or mo
             "certificate new --wrong-key --self-signed",
             "argument --self-signed: not allowed with argument --wrong-key",
         ),
+        ("fault vault hang", "argument JSON: must be a JSON object with a fault, not 'hang'"),
         ("certificate expire --seconds 4", f"argument --seconds: {WHOLE} 5 to 604800, not '4'"),
     ],
 )
@@ -101,3 +108,19 @@ def test_a_damaged_settings_file_is_refused(tmp_path: Path, monkeypatch: pytest.
     stack.SETTINGS_FILE.write_text("{")
     with pytest.raises(StackFailed, match=r"local\.settings\.json is not valid JSON: .* in line 1: correct it"):
         stack.settings()
+
+
+def test_the_commands_of_the_runbooks_are_commands() -> None:
+    lines = re.findall(r"`\.venv/bin/python -m devstack ([^`]+)`", (ROOT / "docs" / "operate.md").read_text())
+    parse: dict[str, Any] = {
+        "vault": vault_faults.Fault.parse,
+        "control-plane": control_faults.Fault.parse,
+        "service": lambda document: fpga_faults.parse(json.dumps(document).encode()),
+    }
+
+    assert len(lines) > 20
+    for line in lines:
+        options = commands.parse(shlex.split(line))
+        assert options is not None
+        if options.command == "fault" and options.fault:
+            parse[options.part](options.fault)
