@@ -369,8 +369,25 @@ def test_no_secret_is_in_an_export_a_line_of_the_log_or_a_page(watched: Watched)
         path = up.folder / "state" / file
         searched.add_bytes(path.read_bytes(), file) if file == "signing.key" else searched.add(path.read_text(), file)
     assert len(searched.origins) >= 10, searched.origins
-    paths = ["/", "/api/docs", "/api/openapi.json", "/api/services", "/api/health/ready", "/api/health/services"]
-    paths += ["/api/rotation", "/api/metrics", "/v1/models/imagenet", "/v2/models/imagenet-open", "/nothing"]
+    paths = [
+        "/",
+        "/operations",
+        "/api/docs",
+        "/api/openapi.json",
+        "/api/services",
+        "/api/health/ready",
+        "/api/health/services",
+    ]
+    paths += [
+        "/api/health/ready",
+        "/api/health/services",
+        "/api/operations",
+        "/api/rotation",
+        "/api/metrics",
+        "/v1/models/imagenet",
+        "/v2/models/imagenet-open",
+        "/nothing",
+    ]
     pages = {path: httpx.get(up.url + path, timeout=30).content for path in paths}
     authorized = httpx.get(
         f"{up.url}/api/metrics", headers={"Authorization": f"Bearer {watched.metrics_key}"}, timeout=30
