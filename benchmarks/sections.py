@@ -34,6 +34,7 @@ class Section(NamedTuple):
 
 
 SECTIONS = {
+    "worker": Section("worker_process"),
     "native": Section("native"),
     "comparison": Section("comparison", 0.0),
     "comparison-fpga": Section("comparison", 1.8),

@@ -45,6 +45,9 @@ def _distance(value: float, threshold: float) -> str:
 
 
 TARGETS: Mapping[str, Target] = {
+    "worker_c1_over_empty_ms": Target(
+        *("what a worker process adds to native invocation, less what it adds to an empty function", 0.05, 0.0, "ms"),
+    ),
     "native_c1_added_ms": Target(
         *("native invocation of the worker, less the floor: 20 KB, one at a time", 0.20, 0.10, "ms"),
         why="In a loop without the call the same code takes 0.06 ms, a fifth of it the worker library's. Between two"

@@ -1,9 +1,11 @@
-"""The function app in this process and event loop, invoked through the worker library, without HTTP."""
+"""The function app, invoked without HTTP: in this event loop by the worker library, or in a worker process."""
 
 import base64
+import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -16,10 +18,12 @@ from devstack.host import worker
 from devstack.host.acceptance import Accepted, accept
 from devstack.host.datums import request_datum
 from devstack.host.functions import Function
+from devstack.host.invocations import Invoke
+from devstack.host.messages import RpcFunctionMetadata
+from devstack.host.remote.worker import RemoteWorker
 from devstack.host.settings import read_host_json
 
 # As the Functions host passes them; https://www.w3.org/TR/trace-context/#examples-of-http-traceparent-headers.
-INVOCATION_ID = "3205e161-bfea-40af-af0d-50c9dec5a00c"
 TRACE_PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
 
@@ -33,20 +37,29 @@ class Request(NamedTuple):
 class App:
     """The indexed app."""
 
-    def __init__(self, accepted: Accepted) -> None:
+    def __init__(self, accepted: Accepted, invoke: Invoke = worker.invoke) -> None:
+        self._invoke, self._ids = invoke, itertools.count()
         self._functions = {function.name: function for function in accepted.functions}
         self._match = accepted.routes.match
 
     @classmethod
-    async def load(cls, settings: Mapping[str, str]) -> Self:
-        """Import and index the app, with ``settings`` in the environment.
+    async def load(cls, settings: Mapping[str, str], folder: Path = ROOT) -> Self:
+        """Import and index the app of a folder in this process, with ``settings`` in the environment.
 
         Raises:
             HostError: the app cannot be loaded.
         """
         os.environ.update(settings)
-        found = await worker.load_app(ROOT)
-        return cls(accept(found, os.environ, read_host_json(ROOT / "host.json").route_prefix))
+        return cls(_accepted(await worker.load_app(folder)))
+
+    @classmethod
+    async def start(cls, remote: RemoteWorker) -> Self:
+        """The app of a worker process, which gets this one's environment.
+
+        Raises:
+            HostError: the app cannot be loaded.
+        """
+        return cls(_accepted(await remote.start()), remote.invoke)
 
     def request(self, path: str, headers: Mapping[str, str], body: bytes) -> Request:
         """A POST. ``headers`` replace those that a client adds by itself.
@@ -68,10 +81,15 @@ class App:
         Raises:
             BenchmarkFailed: it was another one.
         """
-        outcome = await worker.invoke(request.function, INVOCATION_ID, request.datum, trace_parent=TRACE_PARENT)
+        invocation_id = f"3205e161-bfea-40af-af0d-{next(self._ids):012x}"
+        outcome = await self._invoke(request.function, invocation_id, request.datum, trace_parent=TRACE_PARENT)
         answer = outcome.value
         if answer is None or answer.value["status_code"].value != "200":
             raise BenchmarkFailed(f"The image was not scored: {answer and answer.value['body'].value}")
+
+
+def _accepted(found: Iterable[RpcFunctionMetadata]) -> Accepted:
+    return accept(found, os.environ, read_host_json(ROOT / "host.json").route_prefix)
 
 
 def score_request(app: App, file: bytes) -> Request:

@@ -1,0 +1,133 @@
+"""The worker's process, as Azure runs it, beside invocations in the host's own process; report.py tells more.
+
+The app is the package of `make dist`, with a function that does nothing: what the worker's library takes by itself.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]  # published without type information
+
+from benchmarks.harness.app import App, Request, infer_request, score_request
+from benchmarks.harness.grpc_load import closed_loop
+from benchmarks.harness.images import jpeg
+from benchmarks.harness.interleaved import Call, interleaved
+from benchmarks.harness.machine import CpuLoad, Processors, cpu_seconds, pin, pinned
+from benchmarks.harness.noise import RetryBudget, measured
+from benchmarks.harness.slices import Samples, Schedule, Slice
+from benchmarks.harness.testbed import PRODUCTION, Testbed, run
+from devstack import package
+from devstack.host.remote.worker import RemoteWorker
+
+EMPTY, PHOTO, TENSOR = "empty", "score", "tensor"
+NATIVE, WORKER = "native", "worker"
+CONCURRENT = 16
+_EMPTY_FUNCTION = """
+
+@app.route("api/empty", methods=["POST"])
+async def empty(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(b"")
+"""
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """The tables ``one`` and ``many`` by request and way, and the ratios.
+
+    Raises:
+        StackFailed: a service does not start. BenchmarkFailed: an image was not scored.
+    """
+    return run(lambda testbed: _measure(testbed, quick=quick))
+
+
+async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
+    split = Processors.split()
+    pin(split.others)  # for the processes that are started here
+    addresses = await testbed.start_services()
+    settings = testbed.settings(replace(addresses, fpga=await testbed.start_fast_service()))
+    with tempfile.TemporaryDirectory() as folder:
+        _write_app(Path(folder), package.unpack())
+        native = await App.load({**settings, **PRODUCTION}, Path(folder))
+        remote = RemoteWorker(Path(folder))
+        with pinned(split.measured):
+            worker = await App.start(remote)
+        try:
+            return await _compare(native, worker, _worker_pid(), testbed.supervisor.pids().values(), quick=quick)
+        finally:
+            await remote.close()
+
+
+async def _compare(native: App, worker: App, pid: int, services: Any, *, quick: bool) -> dict[str, Any]:
+    load = CpuLoad([pid, *services])
+    count, schedule = (40, Schedule(1, 0.2, retries=0)) if quick else (1000, Schedule(6, 0.6))
+    calls: dict[str, Call] = {
+        f"{way}_{what}": partial(app.score, request)
+        for way, app in ((NATIVE, native), (WORKER, worker))
+        for what, request in _requests(app).items()
+    }
+    one = await interleaved(calls, count, load)
+    many = await _concurrent(calls, pid, schedule, load)
+    return {"one": one, "many": many, "ratios": ratios(one)}
+
+
+def ratios(one: Mapping[str, Any]) -> dict[str, float]:
+    """The targets' ratios in the table of single calls."""
+    added = {
+        what: one[f"{WORKER}_{what}"]["p50_ms"] - one[f"{NATIVE}_{what}"]["p50_ms"] for what in (EMPTY, PHOTO, TENSOR)
+    }
+    return {"worker_c1_over_empty_ms": added[PHOTO] - added[EMPTY]}
+
+
+def _requests(app: App) -> dict[str, Request]:
+    """The same file to the function that does nothing."""
+    file, pixels = jpeg(20_000), np.random.default_rng(1).random((1, 224, 224, 3), np.float32)
+    return {
+        EMPTY: app.request("/api/empty", {"Content-Type": "image/jpeg"}, file),
+        PHOTO: score_request(app, file),
+        TENSOR: infer_request(app, pixels),
+    }
+
+
+async def _concurrent(calls: Mapping[str, Call], pid: int, schedule: Schedule, load: CpuLoad) -> dict[str, Any]:
+    """Slices of concurrent calls by turns; ``server_cpu_ms`` is the time a call of the process that runs the app.
+
+    Of the native calls it has that of their repetition, too.
+    """
+    samples, budget = {name: Samples() for name in calls}, RetryBudget(schedule.rounds * len(calls), schedule.retries)
+    for _ in range(schedule.rounds):
+        for name, call in calls.items():
+            process = pid if name.startswith(WORKER) else os.getpid()
+
+            async def take(call: Call = call, process: int = process) -> Slice:
+                before = _seconds(process)
+                made = await closed_loop(call, CONCURRENT, schedule.seconds)
+                made.server_cpu = _seconds(process) - before
+                return made
+
+            await closed_loop(call, CONCURRENT, 0.05)
+            samples[name].taken.append(await measured(take, load, budget))
+    return {name: one.summary() for name, one in samples.items()}
+
+
+def _seconds(process: int) -> float:
+    return time.process_time() if process == os.getpid() else cpu_seconds([process])
+
+
+def _write_app(folder: Path, app: Path) -> None:
+    """The package's files, and one more function."""
+    for file in app.iterdir():
+        if file.name not in {"function_app.py", "__pycache__"}:  # the latter has the former, compiled
+            (folder / file.name).symlink_to(file)
+    source = (app / "function_app.py").read_text(encoding="utf-8")
+    (folder / "function_app.py").write_text(source + _EMPTY_FUNCTION, encoding="utf-8")
+
+
+def _worker_pid() -> int:
+    found = [one.pid for one in psutil.Process().children() if "functions_worker" in one.cmdline()]
+    return int(found[0])
