@@ -95,6 +95,7 @@ EXPECTED: Mapping[str, tuple[str, Sequence[Mapping[str, str]]]] = {
     ),
     "scoring.retry.budget": ("{call}", [{"scoring.service": SERVICE}]),
     "scoring.credentials.age": ("s", [{"scoring.service": SERVICE}]),
+    "scoring.credentials.refresh": ("s", [{"scoring.service": SERVICE}]),
     "scoring.credentials.reads": (
         "{read}",
         [{"scoring.service": SERVICE}, {"scoring.service": SERVICE, "error.type": "vault-unreachable"}],
