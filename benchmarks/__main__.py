@@ -41,8 +41,11 @@ def _run(options: argparse.Namespace) -> None:
         for system in SYSTEMS:
             if system.environment and system.name in options.systems:
                 environments.python(system.environment)
-        measured = {name: _measure(name, options) for name in options.only}
-        _write_results(_results(measured, quick=options.quick), folder / RESULTS)
+        results = _results({name: _measure(name, options) for name in options.only}, quick=options.quick)
+        if options.add:
+            folder = ROOT
+            results = added(json.loads((ROOT / RESULTS).read_bytes()), results)
+        _write_results(results, folder / RESULTS)
     _write_page(folder)
 
 
@@ -53,6 +56,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS), metavar="SECTION", help="what to measure")
     add("--systems", nargs="+", default=names, choices=names, metavar="NAME", help="what to compare (default: all)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: the project, or .bench/part if incomplete)")
+    add("--add", action="store_true", help="add these sections to the project's results, with a date of their own")
     add("--page", action="store_true", help="measure nothing: write the page from existing results")
     add("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -94,6 +98,18 @@ def _results(measured: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
         "versions": description.versions(),
         "ratios": {name: ratios[name] for name in TARGETS if name in ratios},
         "sections": measured,
+    }
+
+
+def added(before: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """Earlier results with those of some sections, each of which says when and where it was measured."""
+    taken = {name: results[name] for name in ("when", "machine")}
+    sections = {**before["sections"], **{name: {**data, "taken": taken} for name, data in results["sections"].items()}}
+    ratios = {**before["ratios"], **results["ratios"]}
+    return {
+        **before,
+        "ratios": {name: ratios[name] for name in TARGETS if name in ratios},
+        "sections": {name: sections[name] for name in SECTIONS if name in sections},
     }
 
 

@@ -45,8 +45,8 @@ times (and in all not more often than half the number of slices); then the least
 of {slices:,} slices and batches {repeated:,} attempts were rejected, and {noisy:,} slices remained noisy. A slice in
 which a peer answered with an error is repeated ({failed} in this run); an error of the gateway's ends the run.
 
-The interpreter matters: more than half of a request's processor time is spent in it. The committed figures are from
-Debian's build of CPython, with profile-guided optimization, as distributions have it. pyenv builds without it by
+The interpreter matters: more than half of a request's processor time is spent in it. Where a section does not say
+otherwise, the committed figures are from Debian's build of CPython, with profile-guided optimization, as distributions have it. pyenv builds without it by
 default: on the same machine such a build takes 1.4 to 1.6 times as long for the same Python code, and Envoy as long as
 ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5, 3.6 times LitServe's, 4.4 times
 BentoML's, added 0.30 ms natively, and took 40 % longer for its first score.
@@ -91,9 +91,17 @@ def _page(results: Mapping[str, Any]) -> str:
         retries=ATTEMPTS - 1,
         **_counts(results["sections"]),
         systems="\n".join(f"- **{each.title}**: {each.setup}" for each in SYSTEMS),
-        sections="\n\n".join(SECTIONS[name].report(data).rstrip() for name, data in results["sections"].items()),
+        sections="\n\n".join(_section(name, data) for name, data in results["sections"].items()),
         versions_text=description.paragraph(results["versions"]),
     )
+
+
+def _section(name: str, data: Mapping[str, Any]) -> str:
+    text = SECTIONS[name].report(data).rstrip()
+    if "taken" not in data:
+        return text
+    taken = data["taken"]
+    return f"{text}\n\nTaken by itself, on {taken['when']}. {description.paragraph(taken['machine'])}"
 
 
 def _verdict(results: Mapping[str, Any]) -> str:

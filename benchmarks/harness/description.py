@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import sysconfig
 import timeit
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GB",
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": _python(),
         "interpreter speed": f"{_interpreter_speed():.0f} µs to compile a regular expression",
         "measured program on processor": ", ".join(map(str, sorted(split.measured))),
         "load client and services on": ", ".join(map(str, sorted(split.others))),
@@ -59,6 +60,11 @@ def _interpreter_speed() -> float:
         re.compile(r"(?P<year>[0-9]{4})-([0-9a-f]{32})(x|y+)?(?:\.\d+)*")
 
     return 1e6 * min(timeit.repeat(compile_it, number=200, repeat=7)) / 200
+
+
+def _python() -> str:
+    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return platform.python_version() + ("" if optimized else ", built without profile-guided optimization")
 
 
 def _processor() -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.__main__ import added
 from benchmarks.targets import TARGETS, missed, targets_table
 
 
@@ -31,3 +32,23 @@ def test_the_table_has_every_target_and_names_those_that_were_not_measured() -> 
 
     assert [line.split("`")[1] for line in lines] == list(TARGETS)
     assert sum("not measured in this run" in line for line in lines) == len(TARGETS) - 1
+
+
+def test_a_section_that_is_measured_by_itself_says_when_and_where() -> None:
+    before = {"when": "1", "machine": {}, "ratios": {"fpga_use_c16": 1.0}, "sections": {"overload": {"figure": 1}}}
+    results = {
+        "when": "2",
+        "machine": {"cores": "2"},
+        "ratios": {"worker_c1_over_empty_ms": 0.1},
+        "sections": {"worker": {"figure": 2}},
+    }
+
+    assert added(before, results) == {
+        "when": "1",
+        "machine": {},
+        "ratios": {"worker_c1_over_empty_ms": 0.1, "fpga_use_c16": 1.0},
+        "sections": {
+            "worker": {"figure": 2, "taken": {"when": "2", "machine": {"cores": "2"}}},
+            "overload": {"figure": 1},
+        },
+    }
