@@ -48,8 +48,8 @@ which a peer answered with an error is repeated ({failed} in this run); an error
 The interpreter matters: more than half of a request's processor time is spent in it. Where a section does not say
 otherwise, the committed figures are from Debian's build of CPython, with profile-guided optimization, as distributions
 have it. pyenv builds without it by default: on the same machine such a build takes 1.4 to 1.6 times as long for the
-same Python code, and Envoy as long as ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5, 3.6 times LitServe's, 4.4 times
-BentoML's, added 0.30 ms natively, and took 40 % longer for its first score.
+same Python code, and Envoy as long as ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5,
+3.6 times LitServe's, 4.4 times BentoML's, added 0.30 ms natively, and took 40 % longer for its first score.
 
 Each system is set up as its experienced users would, with one worker, and with TLS and the key towards the service:
 

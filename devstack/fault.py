@@ -70,7 +70,8 @@ def _set(options: argparse.Namespace) -> Any:
         raise announcement.NoStack(options.folder, f"No {options.part} responds ({error})") from None
     document = answer.json()
     if not answer.is_success:
-        raise CommandError(f"The fault is refused: {document.get('error', document)}")
+        why = document.get("error", document)
+        raise CommandError(f"The fault is refused: {why.get('message', why) if isinstance(why, dict) else why}")
     return document.get("faults", document)
 
 

@@ -218,6 +218,8 @@ def test_parts_fail_until_their_faults_are_ended(stack: RunningServices, capsys:
     for part, document in (("control-plane", '{"mode": "fail"}'), ("service", '{"delay_ms": 5}')):
         assert fault(part, document)[0] == 0
         assert fault(part)[0] == 0
-    code, printed = fault("service", '{"delay": 5}')
-    assert code == 1
-    assert "The fault is refused" in printed
+    for part in ("vault", "service"):
+        code, printed = fault(part, '{"mode": "bogus"}')
+        assert code == 1
+        assert "The fault is refused: " in printed
+        assert "{" not in printed
