@@ -60,7 +60,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
     pin(split.measured)
     app = await App.load(_settings(address))
     load = CpuLoad(testbed.supervisor.pids().values())
-    count, schedule = (20, Schedule(1, 0.3, retries=0)) if quick else (300, Schedule(4, 0.8))
+    count, schedule = (5, Schedule(1, 0.1, retries=0)) if quick else (300, Schedule(4, 0.8))
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(address) as channel:
         infer: Any = channel.unary_unary(INFER)
         message = _message(pixels_of(file))
@@ -78,7 +78,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
             GATEWAY: partial(_form_scored, app, [file] * FILES),
             BY_GRPC: partial(_by_grpc, infer, *[file] * FILES),
         }
-        files = await interleaved(several, max(count // FILES, 2), load)
+        files = await interleaved(several, max(count // FILES, 1), load)
         many = await _concurrent({name: calls[name] for name in (GATEWAY, GATEWAY_FP32, BY_GRPC, BY_HTTP)}, schedule)
     return {"one": one, "files": files, "many": many, "ratios": ratios(one, files, many)}
 

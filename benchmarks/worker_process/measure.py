@@ -65,7 +65,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
 
 async def _compare(native: App, worker: App, pid: int, services: Any, *, quick: bool) -> dict[str, Any]:
     load = CpuLoad([pid, *services])
-    count, schedule = (40, Schedule(1, 0.2, retries=0)) if quick else (1000, Schedule(6, 0.6))
+    count, schedule = (5, Schedule(1, 0.1, retries=0)) if quick else (1000, Schedule(6, 0.6))
     calls: dict[str, Call] = {
         f"{way}_{what}": partial(app.score, request)
         for way, app in ((NATIVE, native), (WORKER, worker))
