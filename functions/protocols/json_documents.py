@@ -7,6 +7,7 @@ before anything is built from it: ``[[],[],...]`` has a hundred times its bytes 
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +30,7 @@ _RUN = 64
 _NUMBER_TYPES = frozenset((int, float))
 
 _OPEN, _CLOSE, _COMMA, _BRACE, _QUOTE = b'[],{"'
+_EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
 _WITHOUT_BRACKETS = bytes.maketrans(b"[]", b"  ")
 
 type _Bytes = npt.NDArray[np.uint8]
@@ -142,7 +144,7 @@ def _is_escaped(text: bytes, at: int) -> bool:
 
 
 def _numbers(text: bytes) -> Numbers | None:
-    """The numbers of a list, or None where something else is in it, or its lists differ in length."""
+    """The numbers of a list, or None where something else is in it, or its lists are empty or differ in length."""
     view = np.frombuffer(text, np.uint8)
     is_comma = view == _COMMA
     shape = _shape(view[is_comma | (view == _OPEN) | (view == _CLOSE)].tobytes())
@@ -154,7 +156,13 @@ def _numbers(text: bytes) -> Numbers | None:
     at = 0
     for start, end in pairwise(cuts):
         # Its brackets are spaces: they were checked, and now separate nothing.
-        piece = _loads(b"[%b]" % text[start + 1 : end].translate(_WITHOUT_BRACKETS))
+        part = text[start + 1 : end]
+        try:
+            piece = _loads(b"[%b]" % part.translate(_WITHOUT_BRACKETS))
+        except InvalidTensor:
+            if _EMPTY_LIST.search(part):
+                return None
+            raise
         if at + len(piece) > len(content) or not set(map(type, piece)) <= _NUMBER_TYPES:
             return None
         content[at : at + len(piece)] = floats(piece)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from functions.protocols import json_documents
@@ -147,6 +147,8 @@ documents = st.dictionaries(
 
 
 @settings(max_examples=400, deadline=None, database=None)
+@example({"": [[], []]}, None, 0, b"")
+@example({"": [[1], [], [2]]}, 1, 0, b"")
 @given(
     documents,
     st.sampled_from([None, 1]),
