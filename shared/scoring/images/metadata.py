@@ -52,20 +52,20 @@ def without_metadata(data: bytes, kind: Format, max_bytes: int) -> bytes | None:
 
 
 def _jpeg_parts(data: bytes) -> _Parts | None:
-    view = memoryview(data)
-    parts: list[bytes | memoryview] = [view[:2]]
+    view, parts = memoryview(data), list[bytes | memoryview]()
+    kept = 0  # where what is kept as it is begins
     for marker, start, end in segments(data):
-        segment = view[start:end]
-        if end > len(data):
-            return None
         if marker in _JPEG_IMAGE:
-            parts.append(segment)
-        elif marker == _EOI:
-            return [*parts, segment]
-        elif _APP0 <= marker <= _APP15:
-            parts.append(_needed(marker, segment))
-        elif marker != _COM:
+            continue
+        if marker == _EOI:
+            return [*parts, view[kept:end]]
+        if marker != _COM and not _APP0 <= marker <= _APP15:
             return None
+        segment = view[start:end]
+        needed = _needed(marker, segment)
+        if needed is not segment:
+            parts += view[kept:start], needed
+            kept = end
     return None
 
 

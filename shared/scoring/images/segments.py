@@ -32,24 +32,22 @@ def segments(data: bytes) -> Iterator[Segment]:
     Raises:
         IndexError: the file ends within a marker, or has more markers than any encoder writes.
     """
-    markers = _markers(data)
-    at = 2
-    while at + 2 <= len(data):
+    markers, at, size = _markers(data), 2, len(data)
+    while at + 2 <= size:
         if data[at] != 0xFF:
             return
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        end = at + 2
-        if marker != _EOI:
-            end += int.from_bytes(data[at + 2 : at + 4])
-            if marker == _SOS:
-                following = bisect_left(markers, end)
-                end = markers[following] if following < len(markers) else len(data)
-        yield Segment(marker, at, end)
         if marker == _EOI:
+            yield Segment(marker, at, at + 2)
             return
+        end = at + 2 + (data[at + 2] << 8 | data[at + 3])
+        if marker == _SOS:
+            following = bisect_left(markers, end)
+            end = markers[following] if following < len(markers) else size
+        yield Segment(marker, at, end)
         at = end
 
 
