@@ -9,7 +9,7 @@ from azure.functions.warmup import WarmUpContext
 from functions.http.problems import anonymous_problem, anonymous_problem_response, problem, respond
 from functions.http.responses import json_response
 from shared.errors import GatewayError
-from shared.gateway import ServiceHealth, SplitHealth, gateway
+from shared.gateway import ServiceHealth, SplitHealth, gateway, prepare
 from shared.telemetry import log
 from shared.telemetry.background_log import Invocation
 
@@ -42,6 +42,7 @@ async def warm_up(warmup: WarmUpContext) -> None:  # noqa: ARG001
     """Fetch the credentials and connect, before the instance gets its first request."""
     with Invocation():
         try:
+            await prepare()
             await gateway().connect()
         except GatewayError as error:
             log.error("warm-up: %s %s", error.slug, error.detail)  # without its stack trace

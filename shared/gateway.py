@@ -6,7 +6,6 @@ importing this module costs next to nothing and cannot fail; the first call read
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shared import settings
 from shared.credentials.secrets import Secret
+from shared.credentials.vault import Vault
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
 from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
@@ -22,7 +22,6 @@ from shared.threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from shared.credentials.cache import CredentialCache
-    from shared.credentials.key_vault import KeyVault
     from shared.credentials.pins import ClientCertificate
     from shared.operations import Operations
     from shared.reporting import Reporting
@@ -48,9 +47,6 @@ TOKEN_SECONDS = 120.0
 
 # Seconds for the last export of a timer's run.
 FLUSH_SECONDS = 5.0
-
-# Threads that read from Key Vault: the secrets of two services at a time.
-_VAULT_READERS = 6
 
 
 @dataclass(frozen=True)
@@ -115,17 +111,18 @@ class SplitHealth:
 class Gateway:
     """Everything that one worker holds; belongs to one event loop, as its channels do.
 
-    ``read_secret`` stands for Key Vault where secrets are checked before they are stored.
+    ``read_secret`` stands for Key Vault where secrets are checked before they are stored; ``vault`` may have begun to
+    read.
     """
 
-    def __init__(self, config: Settings, read_secret: Callable[[str], Secret] | None = None) -> None:
+    def __init__(
+        self, config: Settings, read_secret: Callable[[str], Secret] | None = None, vault: Vault | None = None
+    ) -> None:
         self.settings = config
-        self._read_secret = read_secret or self._read_from_vault
+        self._vault = vault or Vault(config.vault)
+        self._read_secret = read_secret or self._vault.read
         self.memory, self._decoder = self._make_decoder()
         self._decoders: dict[str, DaemonExecutor] = {}
-        self._vault_readers = DaemonExecutor(_VAULT_READERS, "vault")
-        self._vault: KeyVault | None = None
-        self._vault_lock = threading.Lock()
         self._rotations: Rotations | None = None
         self._operations: Operations | None = None
         self._readiness: asyncio.Future[Mapping[str, ServiceHealth | SplitHealth]] | None = None
@@ -266,7 +263,7 @@ class Gateway:
         """
         if self._rotations is None:
             # In a thread: their imports take a while, and requests must not wait.
-            made = await asyncio.get_running_loop().run_in_executor(self._vault_readers, self._make_rotations)
+            made = await asyncio.get_running_loop().run_in_executor(self._vault.readers, self._make_rotations)
             # Another one may have been made meanwhile.
             self._rotations, surplus = self._rotations or made, made if self._rotations else None
             if surplus is not None:
@@ -301,9 +298,7 @@ class Gateway:
         for decoders in self._decoders.values():
             decoders.shutdown()
         self._decoder.close()
-        self._vault_readers.shutdown()
-        if self._vault is not None:
-            self._vault.close()
+        self._vault.close()
 
     def _compose(self, service: ServiceSettings) -> Service:
         # The heavy imports wait for the first use: a cold start reports its health before it can score.
@@ -387,9 +382,9 @@ class Gateway:
         reader = CredentialReader(
             service,
             self._read_secret,
-            self._vault_readers,
+            self._vault.readers,
             read_identity=_client_certificate,
-            read_token=lambda: self._the_vault().token(service.auth_scope),
+            read_token=lambda: self._vault.client().token(service.auth_scope),
         )
         vault = self.settings.vault or VaultSettings()
         # A token is renewed before it ends: the library has a new one five minutes before.
@@ -403,26 +398,12 @@ class Gateway:
         if rotation is None or vault is None:
             raise NotRotated("No service of the gateway has a CONTROL_PLANE_NAME.")
         codecs = {name: service.upstream.codec for name, service in self._services.items()}
-        return Rotations(self.settings, rotation, vault, self._the_vault(), codecs)
+        return Rotations(self.settings, rotation, vault, self._vault.client(), codecs)
 
     def _make_operations(self, rotations: "Rotations | None") -> "Operations":
         from shared.operations import Operations  # noqa: PLC0415 - as above
 
         return Operations(self.settings.services, self._read_secret, rotations)
-
-    def _read_from_vault(self, name: str) -> Secret:
-        return self._the_vault().read(name)
-
-    def _the_vault(self) -> "KeyVault":
-        # Made in the thread that first reads a secret: the SDK's import is the longest of all, and must not block the
-        # event loop.
-        with self._vault_lock:
-            if self._vault is None:
-                from shared.credentials.key_vault import KeyVault  # noqa: PLC0415 - as above
-
-                assert self.settings.vault is not None  # noqa: S101 - only services with TLS read secrets
-                self._vault = KeyVault(self.settings.vault)
-            return self._vault
 
 
 def _split_health(split: "Split", states: Mapping[str, ServiceHealth]) -> SplitHealth:
@@ -460,6 +441,7 @@ def _codec(service: ServiceSettings) -> "Codec":
 
 
 _gateways: dict[asyncio.AbstractEventLoop, Gateway] = {}
+_preparing: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
 
 def gateway() -> Gateway:
@@ -473,6 +455,39 @@ def gateway() -> Gateway:
     if made is None:
         made = _gateways[loop] = Gateway(settings.load(os.environ))
     return made
+
+
+def is_made() -> bool:
+    """Whether the running event loop has its gateway."""
+    return asyncio.get_running_loop() in _gateways
+
+
+async def prepare() -> None:
+    """Make the gateway for a request that scores, where there is none, while Key Vault is read.
+
+    Does nothing where the settings cannot be used: :func:`gateway` then raises why.
+    """
+    loop = asyncio.get_running_loop()
+    task = _preparing.get(loop)
+    if task is None:
+        task = _preparing[loop] = asyncio.create_task(_prepare(loop))
+        task.add_done_callback(lambda done: (_preparing.pop(loop) and done.cancelled()) or done.exception())
+    # Shielded: one request that ends does not end it for the others.
+    await asyncio.shield(task)
+
+
+async def _prepare(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        config = settings.load(os.environ)
+    except GatewayError:
+        return
+    service, vault = config.services.get(config.default_service), Vault(config.vault)
+    if service is not None and service.secrets:
+        await vault.begin(service.secrets)
+    if loop in _gateways:
+        vault.close()  # another trigger made it meanwhile
+    else:
+        _gateways[loop] = Gateway(config, vault=vault)
 
 
 async def forget() -> None:

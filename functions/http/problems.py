@@ -11,6 +11,7 @@ from functions.http.bodies import counted
 from functions.http.requests import REQUEST_ID, request_id
 from functions.http.responses import json_response
 from shared.errors import GatewayError, InternalError, MetricsKeyRefused
+from shared.gateway import is_made, prepare
 from shared.quoting import printable
 from shared.telemetry import fault_path, record
 from shared.telemetry.background_log import Invocation
@@ -93,9 +94,10 @@ async def respond(
     with Invocation():
         id_ = request_id(request, invocation)
         known = record.begin(name, id_)
-        response = await _response_or_problem(request, id_, work, error_response)
+        scores = request.method == "POST" and name in record.SCORING
+        response = await _response_or_problem(request, id_, work, error_response, scores=scores)
         response.headers[REQUEST_ID] = id_
-        record.end(known, response.status_code, scores=request.method == "POST" and name in record.SCORING)
+        record.end(known, response.status_code, scores=scores)
         return response
 
 
@@ -104,8 +106,12 @@ async def _response_or_problem(
     request_id: str,
     work: Callable[[], Awaitable[func.HttpResponse]],
     error_response: ErrorResponse,
+    *,
+    scores: bool,
 ) -> func.HttpResponse:
     try:
+        if scores and not is_made():
+            await prepare()
         with counted(request):
             return await work()
     except GatewayError as error:

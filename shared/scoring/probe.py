@@ -2,8 +2,6 @@
 
 import io
 
-from PIL import Image
-
 from shared.upstream.codecs import Codec, RequestTemplate, Rpc, Selector
 
 _GREY = (127, 127, 127)
@@ -21,6 +19,8 @@ def probe(codec: Codec, requests: RequestTemplate | None = None) -> Rpc:
     if not model.takes_files:
         request = requests.numbers(model.datatype, model.shape(1), bytes(model.picture_bytes))
     else:
+        from PIL import Image  # noqa: PLC0415 - no cold start needs it
+
         file = io.BytesIO()
         Image.new("RGB", (size, size), _GREY).save(file, "JPEG")
         request = requests.encoded([file.getvalue()])

@@ -401,6 +401,15 @@ class ServiceSettings:
         return self.tls is Tls.REQUIRED and not (uses_public_alone and not self.client_certificate_secret)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that a call needs: keys, pins and a client certificate."""
+        if self.tls is not Tls.REQUIRED:
+            return ()
+        keys = (self.primary_key_secret, self.secondary_key_secret) if self.auth in {Auth.KEY, Auth.BEARER} else ()
+        pins = () if self.trust is Trust.PUBLIC else (self.pins_secret,)
+        return tuple(name for name in (*keys, *pins, self.client_certificate_secret) if name)
+
+    @property
     def activation_function(self) -> Activation:
         """The function that makes scores of the model's values, by ``ACTIVATION`` or else by ``OUTPUT_FORM``."""
         if self.activation is not None:

@@ -340,6 +340,22 @@ async def test_without_credentials_an_unreachable_vault_is_an_error(app: App) ->
         assert health.json["services"]["cats"]["problem"]["type"].endswith(":vault-unreachable")
 
 
+async def test_first_requests_at_once_make_one_gateway(
+    app: App, served: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[gateway.Gateway]()
+
+    class Counted(gateway.Gateway):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            made.append(self)
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr(gateway, "Gateway", Counted)
+
+    assert [one.status for one in await asyncio.gather(*(app.score() for _ in range(3)))] == [200] * 3
+    assert len(made) == 1
+
+
 async def test_reading_the_vault_ends_at_the_deadline(app: App) -> None:
     app.vault.fault(mode="hang")
     began = time.monotonic()
