@@ -24,7 +24,7 @@ check: lint  ## Check style and types, and run the unit tests (under two minutes
 test: $(TESTS_READY)  ## Run every test, or a part of them: make test T=tests/unit/upstream
 	@$(BIN)/python -m tests $(T)
 
-bench: $(BENCH_READY)  ## Measure the gateway beside its peers (15 idle minutes); write docs/performance.md, or ONLY=a section
+bench: $(BENCH_READY)  ## Measure the gateway beside its peers (30 idle minutes); write docs/performance.md, or ONLY=a section
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(TESTS_READY)  ## Try ten thousand broken uploads

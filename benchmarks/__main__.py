@@ -1,7 +1,7 @@
 """``python -m benchmarks``, or ``make bench``: measure everything, and write the results and docs/performance.md.
 
-Each section is measured by a process of its own, one after the other, while nothing else runs. ``--page`` writes the
-page and its plots again from existing results.
+Each section is measured by a process of its own, one after the other, while nothing else runs; then all of them again,
+so that each target has the spread of several runs. ``--page`` writes the page and its plots from existing results.
 """
 
 import argparse
@@ -18,14 +18,16 @@ from typing import Any
 from benchmarks import page
 from benchmarks.comparison.systems import SYSTEMS
 from benchmarks.harness import description
-from benchmarks.harness.command import exit_code
+from benchmarks.harness.command import at_least, exit_code
 from benchmarks.harness.errors import BenchmarkFailed
 from benchmarks.harness.paths import ROOT, SCRATCH
 from benchmarks.peers import environments
+from benchmarks.runs import merged, spread
 from benchmarks.sections import SECTIONS
 from benchmarks.targets import TARGETS
 
 RESULTS, PAGE, PLOTS = Path("benchmarks/results.json"), Path("docs/performance.md"), Path("docs/performance")
+RUNS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def _run(options: argparse.Namespace) -> None:
         for system in SYSTEMS:
             if system.environment and system.name in options.systems:
                 environments.python(system.environment)
-        results = _results({name: _measure(name, options) for name in options.only}, quick=options.quick)
+        results = _results(_runs(options), quick=options.quick)
         if options.add:
             folder = ROOT
             results = added(json.loads((ROOT / RESULTS).read_bytes()), results)
@@ -53,6 +55,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare the gateway with its peers.")
     add, names = parser.add_argument, [each.name for each in SYSTEMS]
     add("--quick", action="store_true", help="short slices: a check that everything works, in a minute or two")
+    add("--runs", type=at_least(1), metavar="N", help=f"of every section (default: {RUNS}, or 1 with --quick)")
     add("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS), metavar="SECTION", help="what to measure")
     add("--systems", nargs="+", default=names, choices=names, metavar="NAME", help="what to compare (default: all)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: the project, or .bench/part if incomplete)")
@@ -60,6 +63,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--page", action="store_true", help="measure nothing: write the page from existing results")
     add("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
+
+
+def _runs(options: argparse.Namespace) -> dict[str, Any]:
+    """Each section's result: the median of its runs, which are taken in turn with those of the others."""
+    taken: dict[str, list[Any]] = {name: [] for name in options.only}
+    for _ in range(options.runs or (1 if options.quick else RUNS)):
+        for name, runs in taken.items():
+            runs.append(_measure(name, options))
+    return {name: {**merged(runs), "runs": len(runs), "spread": spread(runs)} for name, runs in taken.items()}
 
 
 def _measure(name: str, options: argparse.Namespace) -> Any:
@@ -90,13 +102,17 @@ def _measure_here(options: argparse.Namespace) -> None:
 
 
 def _results(measured: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
-    ratios = {name: value for data in measured.values() for name, value in data["ratios"].items()}
+    ratios, spreads = (
+        {name: value for data in measured.values() for name, value in data[what].items()}
+        for what in ("ratios", "spread")
+    )
     return {
         "when": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "quick": quick,
         "machine": description.machine(),
         "versions": description.versions(),
         "ratios": {name: ratios[name] for name in TARGETS if name in ratios},
+        "spread": {name: spreads[name] for name in TARGETS if name in spreads},
         "sections": measured,
     }
 
@@ -105,10 +121,10 @@ def added(before: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
     """Earlier results with those of some sections, each of which says when and where it was measured."""
     taken = {name: results[name] for name in ("when", "machine")}
     sections = {**before["sections"], **{name: {**data, "taken": taken} for name, data in results["sections"].items()}}
-    ratios = {**before["ratios"], **results["ratios"]}
+    values = {what: {**before[what], **results[what]} for what in ("ratios", "spread")}
     return {
         **before,
-        "ratios": {name: ratios[name] for name in TARGETS if name in ratios},
+        **{what: {name: one[name] for name in TARGETS if name in one} for what, one in values.items()},
         "sections": {name: sections[name] for name in SECTIONS if name in sections},
     }
 
@@ -131,7 +147,9 @@ def _write_page(folder: Path) -> None:
     except ImportError as error:
         print(f"The plots were not drawn ({error}): run `make bench`, which installs matplotlib", file=sys.stderr)
     for name, value in results["ratios"].items():
-        print(f"{name:<34}{TARGETS[name].written(value):>12}  {TARGETS[name].verdict(value)}")
+        target = TARGETS[name]
+        between = target.spread(results["spread"][name])
+        print(f"{name:<34}{target.written(value):>12}  {between:<19}{target.verdict(value)}")
     print(f"\n{folder / PAGE}")
 
 

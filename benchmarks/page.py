@@ -15,9 +15,10 @@ _TEXT = """\
 
 Comparative benchmarks of the gateway and its alternatives, on one machine. `make bench` measures everything again and
 writes this page, its plots and `benchmarks/results.json`; figures differ between machines and between runs, so the
-ratios are what counts: each compares medians that were taken by turns, in one run.
+ratios are what counts: each compares medians that were taken by turns, in one run. All sections are measured several
+times, one after the other and then again: a figure is the median of the runs, and the targets have their spread too.
 
-Taken on {when}. {machine_text}
+Taken on {when}, {runs}. {machine_text}
 
 ## Targets
 
@@ -35,21 +36,22 @@ gets the key but does not check it: otherwise the service would be the limit, wi
 systems use the same service, and are sent the same files.
 
 The systems are measured by turns: a slice of load on one (some tenths of a second to some seconds), then on the next,
-many rounds, each beginning with another one. Figures are medians over the slices; p99 is over all requests. The load is
-closed: a fixed number of requests is under way, and each answer is followed by the next request. The HTTP client is a
-lean one of the project (epoll, requests made beforehand). A system that is missing from a table does not support that
-workload, or is too slow for it.
+some rounds, each beginning with another one. A run's figures are medians over the slices; p99 is over all requests. The
+load is closed: a fixed number of requests is under way, and each answer is followed by the next request. The HTTP
+client is a lean one of the project (epoll, requests made beforehand). A system that is missing from a table does not
+support that workload, or is too slow for it.
 
 A slice during which other programs used more than {limit:.0%} of the machine is rejected and repeated, up to {retries}
 times (and in all not more often than half the number of slices); then the least disturbed attempt counts. In this run,
 of {slices:,} slices and batches {repeated:,} attempts were rejected, and {noisy:,} slices remained noisy. A slice in
 which a peer answered with an error is repeated ({failed} in this run); an error of the gateway's ends the run.
 
-The interpreter matters: more than half of a request's processor time is spent in it. Where a section does not say
-otherwise, the committed figures are from Debian's build of CPython, with profile-guided optimization, as distributions
-have it. pyenv builds without it by default: on the same machine such a build takes 1.4 to 1.6 times as long for the
-same Python code, and Envoy as long as ever. There the gateway made 1.1 times Envoy's requests a second instead of 1.5,
-3.6 times LitServe's, 4.4 times BentoML's, added 0.30 ms natively, and took 40 % longer for its first score.
+The interpreter matters: more than half of a request's processor time is spent in it. The machine's line above says
+whether it was built with profile-guided optimization, as distributions and Azure have it. pyenv builds without it by
+default: on the same machine such a build takes 1.4 to 1.6 times as long for the same Python code, and Envoy as long as
+ever. On one earlier day the gateway made 1.5 times Envoy's requests a second with it and 1.1 times as many without; 4.1
+and 3.6 times LitServe's; 5.1 and 4.4 times BentoML's; natively it added 0.21 ms and 0.30 ms, and its first score took
+40 % longer without.
 
 Each system is set up as its experienced users would, with one worker, and with TLS and the key towards the service:
 
@@ -83,7 +85,8 @@ def _page(results: Mapping[str, Any]) -> str:
     return _TEXT.format(
         when=results["when"],
         machine_text=description.paragraph(results["machine"]),
-        targets=targets.targets_table(results["ratios"]),
+        runs=_runs(results["sections"]),
+        targets=targets.targets_table(results["ratios"], results["spread"]),
         verdict=_verdict(results),
         one=results["machine"]["measured program on processor"],
         rest=results["machine"]["load client and services on"],
@@ -94,6 +97,11 @@ def _page(results: Mapping[str, Any]) -> str:
         sections="\n\n".join(_section(name, data) for name, data in results["sections"].items()),
         versions_text=description.paragraph(results["versions"]),
     )
+
+
+def _runs(sections: Mapping[str, Any]) -> str:
+    count = max(data["runs"] for data in sections.values())
+    return "one run" if count == 1 else f"{count} runs"
 
 
 def _section(name: str, data: Mapping[str, Any]) -> str:

@@ -4,11 +4,12 @@ import argparse
 import json
 import ssl
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from devstack import announcement, tokens, up
 from devstack.errors import CommandError
-from devstack.stack import MANAGEMENT
+from devstack.stack import MANAGEMENT, Addresses
 from devstack.state import SERVICE, State
 from devstack.terminal import print_error
 
@@ -41,33 +42,41 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the command; returns the process's exit code."""
     try:
-        print(json.dumps(_set(options)))
+        addresses, state = announcement.find(options.folder), State(options.folder / "state")
+        try:
+            print(json.dumps(set_fault(addresses, state, options.part, options.fault)))
+        except ConnectionError as error:
+            raise announcement.NoStack(options.folder, f"No {options.part} responds ({error})") from None
     except CommandError as error:
         print_error(error)
         return 1
     return 0
 
 
-def _set(options: argparse.Namespace) -> Any:
-    """Set the fault, and return what the part says of its faults."""
+def set_fault(addresses: Addresses, state: State, part: str, fault: Mapping[str, Any] | None) -> Any:
+    """Start a fault of a part of the stack, or end all of them; returns what the part says of its faults.
+
+    Raises:
+        ConnectionError: the part does not respond.
+        CommandError: it refuses the fault, or the stack's state cannot be used.
+    """
     import httpx  # noqa: PLC0415 - slow to import, for a command line that may be wrong
 
-    addresses, state = announcement.find(options.folder), State(options.folder / "state")
-    address, audience, path, body = addresses.control, MANAGEMENT, "/_devstack/faults", options.fault
-    if options.part == VAULT:
+    address, audience, path, body = addresses.control, MANAGEMENT, "/_devstack/faults", fault
+    if part == VAULT:
         address, audience = addresses.vault, _VAULT_AUDIENCE
-    elif options.part == FPGA:
-        path, body = f"/_devstack/services/{SERVICE}", options.fault and {"faults": options.fault}
+    elif part == FPGA:
+        path, body = f"/_devstack/services/{SERVICE}", fault and {"faults": fault}
     try:
         token = tokens.issue(tokens.read_signing_key(state.signing_key), resource=audience, now=time.time())
         trusted = ssl.create_default_context(cafile=str(state.ca))
         with httpx.Client(base_url=address, verify=trusted, trust_env=False, timeout=_SECONDS) as client:
-            method, header = "PUT" if options.fault else "DELETE", {"Authorization": f"Bearer {token.value}"}
+            method, header = "PUT" if fault else "DELETE", {"Authorization": f"Bearer {token.value}"}
             answer = client.request(method, path, json=body, headers=header)
     except OSError as error:
         raise CommandError(f"The state of the stack cannot be used ({error}): start it again") from None
     except httpx.HTTPError as error:
-        raise announcement.NoStack(options.folder, f"No {options.part} responds ({error})") from None
+        raise ConnectionError(str(error)) from None
     document = answer.json()
     if not answer.is_success:
         why = document.get("error", document)

@@ -26,15 +26,15 @@ def _cases(workload: Workload, concurrencies: Sequence[int], schedule: Schedule)
 
 # A photograph takes a processor some 40 to 200 ms: 16 at a time keep it as busy as 64 would.
 WITHOUT_LATENCY = (
-    *_cases(Workload.JPEG, CONCURRENCIES, Schedule(8, 0.5)),
-    *_cases(Workload.TENSOR, CONCURRENCIES, Schedule(3, 0.5)),
-    *_cases(Workload.FILES, CONCURRENCIES, Schedule(3, 0.5)),
-    *_cases(Workload.PHOTO, (1, 16), Schedule(2, 1.5, least=1)),
+    *_cases(Workload.JPEG, CONCURRENCIES, Schedule(2, 0.5)),
+    *_cases(Workload.TENSOR, CONCURRENCIES, Schedule(1, 0.5)),
+    *_cases(Workload.FILES, CONCURRENCIES, Schedule(2, 0.5)),
+    *_cases(Workload.PHOTO, (1, 16), Schedule(1, 1.0, least=1)),
 )
 WITH_LATENCY = (
-    *_cases(Workload.JPEG, CONCURRENCIES, Schedule(4, 0.8)),
-    *_cases(Workload.TENSOR, (1, 16), Schedule(2, 0.6)),
-    *_cases(Workload.FILES, (1, 16), Schedule(2, 0.8)),
+    *_cases(Workload.JPEG, CONCURRENCIES, Schedule(1, 0.8)),
+    *_cases(Workload.TENSOR, (1, 16), Schedule(1, 0.5)),
+    *_cases(Workload.FILES, (1, 16), Schedule(1, 0.5)),
 )
 _SHORT = Schedule(1, 0.2, least=1, retries=0)
 QUICK = (*_cases(Workload.JPEG, (1, 16), _SHORT), *_cases(Workload.FILES, (1,), _SHORT))
@@ -77,12 +77,13 @@ async def _measure(testbed: Testbed, systems: Sequence[System], cases: Sequence[
 
 def ratios(tables: Mapping[str, Any], latency_ms: float) -> dict[str, float]:
     """The targets' ratios in these tables; with a latency, the share of the service's capacity that is used."""
-    table = tables[Workload.JPEG]
+    table, files = tables[Workload.JPEG], tables.get(Workload.FILES, {})
     if latency_ms:
         return _over(table, "16", "rps", {"fpga_use_c16": DIRECT})
     peers = ("envoy", "fastapi", "litserve", "bentoml")
     return {
         **_over(table, "1", "p50_ms", {"http_c1_p50_vs_envoy": "envoy"}),
+        **_over(files, "1", "p50_ms", {"http_c1_files_vs_fastapi": "fastapi"}),
         **_over(table, "16", "rps", {f"http_c16_rps_vs_{peer}": peer for peer in peers}),
     }
 

@@ -47,7 +47,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
     app = await App.load({**settings, **PRODUCTION})
     images, tensors = await _image_calls(app), await _tensor_calls(app)
     load = CpuLoad(testbed.supervisor.pids().values())
-    count, schedule = (100, Schedule(1, 0.1, retries=0)) if quick else (2000, Schedule(8, 0.6))
+    count, schedule = (100, Schedule(1, 0.1, retries=0)) if quick else (600, Schedule(3, 0.5))
     one: dict[str, Any] = {}
     for calls in (images, tensors):
         one |= await interleaved(calls, count, load)

@@ -15,7 +15,6 @@ from benchmarks.harness.grpc_load import GrpcLoad
 from benchmarks.harness.http_client import post
 from benchmarks.harness.images import jpeg
 from benchmarks.harness.machine import CpuLoad, Footprint, Processors, pinned
-from benchmarks.harness.noise import ATTEMPTS, Measured, least_disturbed
 from benchmarks.harness.open_loop import Answer, Load, send, send_one
 from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, OPEN, Testbed, run, service_settings, write_faults
 from benchmarks.overload import numbers
@@ -46,24 +45,18 @@ class Durations(NamedTuple):
     hanging_deadline: float
 
 
-FULL = Durations(Phases(10, 15, 10), 3, 8, IN_TIME)
+FULL = Durations(Phases(4, 8, 4), 2, 4, IN_TIME)
 SHORT = Durations(Phases(1, 1.5, 1.5), 0.5, 1, 1.5)
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Measure everything, again where the machine was busy; the least disturbed run counts.
+    """Measure everything.
 
     Raises:
         BenchmarkFailed: the gateway does not score. StackFailed: the local stack did not start.
     """
-
-    def take() -> Measured[dict[str, Any]]:
-        found = run(lambda testbed: _measure(testbed, SHORT if quick else FULL), LATENCY_MS)
-        return Measured(found, found["others"])
-
     with pinned(Processors.split().others):
-        [best], rejected = least_disturbed(take, 1, 1 if quick else ATTEMPTS)
-    return {**best.value, "runs": 1 + rejected}
+        return run(lambda testbed: _measure(testbed, SHORT if quick else FULL), LATENCY_MS)
 
 
 async def _measure(testbed: Testbed, durations: Durations) -> dict[str, Any]:

@@ -19,8 +19,8 @@ The gateway over HTTP in the local Functions host, one worker on a processor of 
 scores one image at a time in 1.8 ms share the other one. Requests (a JPEG of 20 KB) come in an open loop: at random
 times (Poisson, seeded) that do not depend on answers, as those of independent users; a request's time counts from the
 moment at which it was due. No request sets a deadline, so the service's default, ten seconds, holds. The capacity is
-what the service scored when it was called directly, without a pause: {capacity:.0f} images a second in this run. Other
-processes used {others:.0%} of the machine (the least disturbed of {runs} {run_or_runs}).
+what the service scored when it was called directly, without a pause: {capacity:.0f} images a second. Other
+processes used {others:.0%} of the machine.
 
 {phases_table}
 
@@ -64,7 +64,6 @@ def report(data: Mapping[str, Any]) -> str:
     head = ["load", "seconds", "offered/s", "scored in time/s", *times, "refused/s", *times, "lost/s"]
     return _TEXT.format(
         **data,
-        run_or_runs="run" if data["runs"] == 1 else "runs",
         phases_table=table(head, phases),
         refusals=_refusals(data["ratios"]["overload_refusal_p50_ms"]),
         recovery=_recovery(data["normal_after_seconds"]),

@@ -60,7 +60,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
     pin(split.measured)
     app = await App.load(_settings(address))
     load = CpuLoad(testbed.supervisor.pids().values())
-    count, schedule = (5, Schedule(1, 0.1, retries=0)) if quick else (300, Schedule(4, 0.8))
+    count, schedule = (5, Schedule(1, 0.1, retries=0)) if quick else (100, Schedule(2, 0.5))
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(address) as channel:
         infer: Any = channel.unary_unary(INFER)
         message = _message(pixels_of(file))

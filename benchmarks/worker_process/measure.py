@@ -1,8 +1,11 @@
 """The worker's process, as Azure runs it, beside invocations in the host's own process; report.py tells more.
 
-The app is the package of `make dist`, with a function that does nothing: what the worker's library takes by itself.
+The app is the package of `make dist`, with two more functions: one does nothing, which is what the worker's library
+takes by itself; the other only calls the service, over the gateway's channel.
 """
 
+import asyncio
+import io
 import os
 import tempfile
 import time
@@ -17,22 +20,39 @@ import psutil  # type: ignore[import-untyped]  # published without type informat
 
 from benchmarks.harness.app import App, Request, infer_request, score_request
 from benchmarks.harness.grpc_load import closed_loop
-from benchmarks.harness.images import jpeg
+from benchmarks.harness.images import jpeg, large_photograph
 from benchmarks.harness.interleaved import Call, interleaved
 from benchmarks.harness.machine import CpuLoad, Processors, cpu_seconds, pin, pinned
 from benchmarks.harness.noise import RetryBudget, measured
 from benchmarks.harness.slices import Samples, Schedule, Slice
 from benchmarks.harness.testbed import PRODUCTION, Testbed, run
+from benchmarks.peers.forwarding import files_request
+from benchmarks.worker_process import starts
 from devstack import package
 from devstack.host.remote.worker import RemoteWorker
 
-EMPTY, PHOTO, TENSOR = "empty", "score", "tensor"
+EMPTY, CALL, PHOTO, TENSOR, LARGE = "empty", "call", "score", "tensor", "photograph"
 NATIVE, WORKER = "native", "worker"
 CONCURRENT = 16
-_EMPTY_FUNCTION = """
+STARTS = 2
+# A photograph takes as long as dozens of the other calls.
+_FEWER = 10
+_FUNCTIONS = """
 
 @app.route("api/empty", methods=["POST"])
 async def empty(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(b"")
+
+
+@app.route("api/call", methods=["POST"])
+async def call(req: func.HttpRequest) -> func.HttpResponse:
+    from shared.gateway import gateway
+
+    client = gateway().member(gateway().settings.default_service).upstream.client
+    credentials = client.credentials.latest() or await client.credentials.current()
+    with client._slot.channel(credentials.pins) as channel:
+        predict = channel._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        await predict(req.get_body(), timeout=10, metadata=(("authorization", credentials.keys[0]),))
     return func.HttpResponse(b"")
 """
 
@@ -58,20 +78,26 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
         with pinned(split.measured):
             worker = await App.start(remote)
         try:
-            return await _compare(native, worker, _worker_pid(), testbed.supervisor.pids().values(), quick=quick)
+            found = await _compare(native, worker, _worker_pid(), testbed.supervisor.pids().values(), quick=quick)
         finally:
             await remote.close()
+    found["starts"] = await asyncio.to_thread(starts.measure, settings, testbed.options.folder, 1 if quick else STARTS)
+    return found
 
 
 async def _compare(native: App, worker: App, pid: int, services: Any, *, quick: bool) -> dict[str, Any]:
     load = CpuLoad([pid, *services])
-    count, schedule = (5, Schedule(1, 0.1, retries=0)) if quick else (1000, Schedule(6, 0.6))
+    count, schedule = (5, Schedule(1, 0.1, retries=0)) if quick else (300, Schedule(2, 0.5))
     calls: dict[str, Call] = {
         f"{way}_{what}": partial(app.score, request)
         for way, app in ((NATIVE, native), (WORKER, worker))
         for what, request in _requests(app).items()
     }
     one = await interleaved(calls, count, load)
+    large = {
+        f"{way}_{LARGE}": partial(app.score, _photograph(app)) for way, app in ((NATIVE, native), (WORKER, worker))
+    }
+    one |= await interleaved(large, max(1, count // _FEWER), load)
     many = await _concurrent(calls, pid, schedule, load)
     return {"one": one, "many": many, "ratios": ratios(one)}
 
@@ -79,19 +105,30 @@ async def _compare(native: App, worker: App, pid: int, services: Any, *, quick: 
 def ratios(one: Mapping[str, Any]) -> dict[str, float]:
     """The targets' ratios in the table of single calls."""
     added = {
-        what: one[f"{WORKER}_{what}"]["p50_ms"] - one[f"{NATIVE}_{what}"]["p50_ms"] for what in (EMPTY, PHOTO, TENSOR)
+        what: one[f"{WORKER}_{what}"]["p50_ms"] - one[f"{NATIVE}_{what}"]["p50_ms"] for what in (EMPTY, CALL, PHOTO)
     }
-    return {"worker_c1_over_empty_ms": added[PHOTO] - added[EMPTY]}
+    return {
+        "worker_c1_over_empty_ms": added[PHOTO] - added[EMPTY],
+        "worker_c1_over_call_ms": added[PHOTO] - added[CALL],
+    }
 
 
 def _requests(app: App) -> dict[str, Request]:
-    """The same file to the function that does nothing."""
+    """What is sent to each function; the same file, but for the tensor."""
     file, pixels = jpeg(20_000), np.random.default_rng(1).random((1, 224, 224, 3), np.float32)
     return {
         EMPTY: app.request("/api/empty", {"Content-Type": "image/jpeg"}, file),
+        CALL: app.request("/api/call", {"Content-Type": "image/jpeg"}, files_request([file]).SerializeToString()),
         PHOTO: score_request(app, file),
         TENSOR: infer_request(app, pixels),
     }
+
+
+def _photograph(app: App) -> Request:
+    """12 megapixels, for a model that takes tensors."""
+    file = io.BytesIO()
+    large_photograph().save(file, "JPEG", quality=90)
+    return app.request("/api/services/imagenet-tensor/score", {"Content-Type": "image/jpeg"}, file.getvalue())
 
 
 async def _concurrent(calls: Mapping[str, Call], pid: int, schedule: Schedule, load: CpuLoad) -> dict[str, Any]:
@@ -125,7 +162,7 @@ def _write_app(folder: Path, app: Path) -> None:
         if file.name not in {"function_app.py", "__pycache__"}:  # the latter has the former, compiled
             (folder / file.name).symlink_to(file)
     source = (app / "function_app.py").read_text(encoding="utf-8")
-    (folder / "function_app.py").write_text(source + _EMPTY_FUNCTION, encoding="utf-8")
+    (folder / "function_app.py").write_text(source + _FUNCTIONS, encoding="utf-8")
 
 
 def _worker_pid() -> int:

@@ -340,9 +340,8 @@ async def test_without_credentials_an_unreachable_vault_is_an_error(app: App) ->
         assert health.json["services"]["cats"]["problem"]["type"].endswith(":vault-unreachable")
 
 
-async def test_first_requests_at_once_make_one_gateway(
-    app: App, served: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("served")
+async def test_first_requests_at_once_make_one_gateway(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     made = list[gateway.Gateway]()
 
     class Counted(gateway.Gateway):

@@ -15,13 +15,15 @@ def start(later: float = 0.0, **more: float) -> Start:
 def one_round(later: float) -> Round:
     spans = [("import numpy", "MainThread", 134.0, 184.0), ("secret from Key Vault", "vault_0", 200.0, 230.0)]
     warmed = start(warming=133.0, warmed=500.0, requested=501.0, answered=503.0)
-    return Round(bare=9.0, plain=start(later), warmed=warmed, observed=Start(MOMENTS, spans))
+    return Round(
+        bare=9.0, plain=start(later), warmed=warmed, observed=Start(MOMENTS, spans), slow_vault=start(later + 150)
+    )
 
 
 def test_medians_are_reported_with_the_worst() -> None:
     found = summary([one_round(0), one_round(2), one_round(10)])
 
-    assert found["ratios"] == {"cold_indexed_ms": 134.0, "cold_first_score_ms": 402.0}
+    assert found["ratios"] == {"cold_indexed_ms": 134.0, "cold_first_score_ms": 402.0, "cold_slow_vault_ms": 552.0}
     assert found["worst"] == {"cold_indexed_ms": 142.0, "cold_first_score_ms": 410.0}
     assert [step["milliseconds"] for step in found["steps"]] == [12.0, 50.0, 40.0, 30.0, 2.0, 268.0]
     assert found["warmed"] == {"indexed_ms": 132.0, "warm_up_ms": 367.0, "first_request_ms": 2.0}

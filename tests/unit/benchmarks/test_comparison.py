@@ -23,9 +23,11 @@ def table(**figures: tuple[float, float]) -> dict[str, Any]:
 
 def test_ratios_are_the_gateway_s_figure_over_the_other_s() -> None:
     tables = {"jpeg_20k": table(gateway=(2000, 0.5), envoy=(1000, 1.0), fastapi=(1600, 0.8))}
+    tables["files_8"] = table(gateway=(400, 2.2), fastapi=(400, 2.0))
 
     assert ratios(tables, 0) == {
         "http_c1_p50_vs_envoy": 0.5,
+        "http_c1_files_vs_fastapi": pytest.approx(1.1),
         "http_c16_rps_vs_envoy": 2.0,
         "http_c16_rps_vs_fastapi": 1.25,
     }
