@@ -17,7 +17,7 @@ from shared.credentials.vault import Vault
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.quoting import quoted
 from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
-from shared.telemetry import RequestContext, fault_path, log, record
+from shared.telemetry import RequestContext, fault_path, log, record, worker_log
 from shared.threads import DaemonExecutor
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class Gateway:
         self, config: Settings, read_secret: Callable[[str], Secret] | None = None, vault: Vault | None = None
     ) -> None:
         self.settings = config
+        if not config.telemetry.log_invocations:
+            worker_log.switch_off()
         self._vault = vault or Vault(config.vault)
         self._read_secret = read_secret or self._vault.read
         self.memory, self._decoder = self._make_decoder()

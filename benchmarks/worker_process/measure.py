@@ -81,7 +81,9 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
             found = await _compare(native, worker, _worker_pid(), testbed.supervisor.pids().values(), quick=quick)
         finally:
             await remote.close()
-    found["starts"] = await asyncio.to_thread(starts.measure, settings, testbed.options.folder, 1 if quick else STARTS)
+    # The host's timers ask the service for more than the fast one answers.
+    complete, count = testbed.settings(addresses), 1 if quick else STARTS
+    found["starts"] = await asyncio.to_thread(starts.measure, complete, testbed.options.folder, count)
     return found
 
 

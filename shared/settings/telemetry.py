@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from shared.settings.reader import FILE, TEXT, Kind, Reader, choice, optional, seconds, setting
+from shared.settings.reader import FILE, FLAG, TEXT, Kind, Reader, choice, optional, seconds, setting
 
 if TYPE_CHECKING:
     from shared.settings.insights import InsightsSettings
@@ -240,6 +240,13 @@ class TelemetrySettings:
         0.0,
         "milliseconds from which a request that scores has a line in the log, though it succeeds; 0 for none",
         shown="0",
+    )
+    log_invocations: bool = setting(
+        "LOG_INVOCATIONS",
+        FLAG,
+        False,
+        "`yes`: the worker logs each invocation for Microsoft's support, which costs much of a score's processor time",
+        shown="no",
     )
 
     @property

@@ -21,6 +21,7 @@ def test_all_is_off_by_default() -> None:
     telemetry = loaded().telemetry
 
     assert (telemetry.is_on, telemetry.exports_metrics, telemetry.exports_traces) == (False, False, False)
+    assert not telemetry.log_invocations
 
 
 def test_the_standard_variables_hold() -> None:
