@@ -50,6 +50,9 @@ SETTINGS = {
 _OBSERVATIONS, _PAUSE = 10, 0.1
 _WORKER = "functions_worker"
 
+# Of the machine's description; no program has a processor to itself here.
+_SHOWN = ("processor", "cores", "memory", "system", "python")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -161,7 +164,7 @@ def _conclude(rows: Sequence[Row], options: Options) -> None:
             clients=load.CLIENTS,
             rate=load.RATE,
             refresh=REFRESH,
-            machine=description.machine(),
+            machine={name: text for name, text in description.machine().items() if name in _SHOWN},
         )
         options.report.write_text(page(rows, conditions), encoding="utf-8")
     if failures(rows):

@@ -23,16 +23,21 @@ HEAD = ("round", "requests", "lost", "p50, ms", "p99, ms", "longest, ms", "RSS, 
 _TEXT = """\
 # Endurance
 
-What happens behind a gateway in an hour, in ten minutes, under a steady load: is a request lost, does the worker keep
-memory, files, sockets or threads?
+An hour's worth of changes and failures behind the gateway, in ten minutes and under a steady load: is a request lost,
+does the process that runs the app keep memory, files, sockets or threads?
 
 {verdict}
 
 Taken on {date} by `python -m benchmarks.endurance.hour`. The first round is the warm-up: what happens for the first
-time imports libraries and makes connections, which stay. The figures of the process that runs the app are those after a
-round, while the load goes on; *files* are all file descriptors, those of sockets among them.
+time imports libraries and makes connections, which stay. The process's figures are those after a round, while the load
+goes on; *files* are all file descriptors, those of sockets among them. The machine need not be idle, so the times only
+show that no request waits longer than it may.
 
 {rows}
+
+The longest requests are those that wait for a service that restarts, or, for a second at most, for credentials: with
+times as short as here, a slow vault's answers come when the last ones are overdue, as with the default times they do
+not.
 
 What happened in each round, one after the other, with the seconds that it took to its end:
 
@@ -165,5 +170,5 @@ def page(rows: Sequence[Row], conditions: Conditions) -> str:
         growth=percent(GROWTH),
         spare=SPARE,
         about=table(["disturbance", "what happens"], ([f"`{name}`", ALL[name]] for name in names), left=2),
-        machine=paragraph(conditions.machine).capitalize(),
+        machine=paragraph(conditions.machine),
     )
