@@ -93,7 +93,8 @@ class Decoder:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         future = executor.submit(work)
-        future.add_done_callback(lambda _: _call_soon(loop, lambda: self._ended(future, waiter, size)))
+        # It must not refer to the future, which keeps it: what was decoded would stay until a garbage collection.
+        future.add_done_callback(lambda ended: _call_soon(loop, lambda: self._ended(ended, waiter, size)))
         try:
             async with context.timeout():
                 return await waiter

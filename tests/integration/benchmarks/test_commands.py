@@ -79,6 +79,16 @@ def test_the_footprint_is_printed_after_every_kind_of_problem() -> None:
     assert len(re.findall(grown, printed, re.MULTILINE)) == 2
 
 
+def test_a_round_of_disturbances_is_a_row_and_loses_no_request() -> None:
+    # So few requests warm nothing up: whether the process has grown since is another question.
+    done = run("endurance.hour", "--rounds", "2", "--seconds", "0", "--only", "model", "--in-process")
+
+    rows = [re.split(r"  +", line.strip()) for line in done.stdout.splitlines()[1:3]]
+    assert [(row[0], row[2], len(row)) for row in rows] == [("warm-up", "0", 10), ("2", "0", 10)], done
+    assert min(int(row[1]) for row in rows) > 0
+    assert (done.returncode == 1) == ("**Not as it should be:**" in done.stdout) == ("does not prove" in done.stderr)
+
+
 def test_a_photograph_s_memory_and_pauses_are_printed_for_both_forms() -> None:
     lines = output("photographs.memory", "jpeg").splitlines()[1:]
 

@@ -1,9 +1,11 @@
 """Decoding in processes: the same results as in a thread, and what happens when one ends, or takes too long."""
 
 import asyncio
+import gc
 import signal
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -19,6 +21,7 @@ from shared.scoring.decoding.work import Content, ToFile, ToTensor, Work
 from shared.settings import Preprocessing
 from shared.telemetry import RequestContext
 from shared.threads import DaemonExecutor
+from tests.support.app import until
 from tests.support.decoder_work import Allocate, End, Environment, Sleep
 
 PIXELS = 50_000_000
@@ -38,19 +41,23 @@ def context(seconds: float = 20) -> RequestContext:
     return RequestContext("request", time.monotonic() + seconds)
 
 
+class Tensor(bytearray):
+    """A result that can be observed."""
+
+
 class Runner:
     """Runs work with a decoder."""
 
     def __init__(self, executor: DaemonExecutor) -> None:
         self.memory = Memory(500 * MB)
         self.decoder = Decoder(self.memory, PIXELS)
-        self._executor = executor
+        self.executor = executor
 
     async def __call__(self, work: Work, data: bytes = HEIC, seconds: float = 20) -> bytes:
         def use(content: Content) -> bytes:
             return bytes(content)
 
-        return await self.decoder.run(work, data, use, self._executor, context(seconds))
+        return await self.decoder.run(work, data, use, self.executor, context(seconds))
 
     async def is_idle(self) -> bool:
         for _ in range(500):
@@ -93,6 +100,28 @@ async def test_work_that_takes_too_long_ends_with_its_request(run: Runner) -> No
 
     assert await run.is_idle(), "the memory is free again, long before the work would have ended"
     assert await run(Sleep(0)) == b"slept"
+
+
+@pytest.mark.parametrize("data", [HEIC, file(noise(30, 20), "PNG")], ids=["in a process", "in a thread"])
+async def test_what_was_decoded_is_free_without_a_garbage_collection(run: Runner, data: bytes) -> None:
+    """A cycle of references would keep the tensors of all requests since the last one, and nothing would count them."""
+    made = list[weakref.ref[Tensor]]()
+
+    def use(content: Content) -> Tensor:
+        tensor = Tensor(content)
+        made.append(weakref.ref(tensor))
+        return tensor
+
+    async def is_free() -> bool:
+        return [one() for one in made] == [None]
+
+    gc.disable()
+    try:
+        await run.decoder.run(TENSOR, data, use, run.executor, context())
+        # The thread may still be leaving the work.
+        await until(is_free)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("end", ["cancelled", "late"])

@@ -1,0 +1,1 @@
+"""What changes and fails behind a gateway in an hour, in ten minutes, under a steady load."""
