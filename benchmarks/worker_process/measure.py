@@ -22,7 +22,7 @@ from benchmarks.harness.app import App, Request, infer_request, score_request
 from benchmarks.harness.grpc_load import closed_loop
 from benchmarks.harness.images import jpeg, large_photograph
 from benchmarks.harness.interleaved import Call, interleaved
-from benchmarks.harness.machine import CpuLoad, Processors, cpu_seconds, pin, pinned
+from benchmarks.harness.machine import CpuLoad, Processors, cpu_seconds, pin, pinned, thread_seconds
 from benchmarks.harness.noise import RetryBudget, measured
 from benchmarks.harness.slices import Samples, Schedule, Slice
 from benchmarks.harness.testbed import PRODUCTION, Testbed, run
@@ -33,6 +33,8 @@ from devstack.host.remote.worker import RemoteWorker
 
 EMPTY, CALL, PHOTO, TENSOR, LARGE = "empty", "call", "score", "tensor", "photograph"
 NATIVE, WORKER = "native", "worker"
+# What is profiled by threads.
+PROFILED = EMPTY, CALL, PHOTO
 CONCURRENT = 16
 STARTS = 2
 # A photograph takes as long as dozens of the other calls.
@@ -101,7 +103,13 @@ async def _compare(native: App, worker: App, pid: int, services: Any, *, quick: 
     }
     one |= await interleaved(large, max(1, count // _FEWER), load)
     many = await _concurrent(calls, pid, schedule, load)
-    return {"one": one, "many": many, "ratios": ratios(one)}
+    profile = {
+        str(concurrency): {
+            what: await _profile(calls[f"{WORKER}_{what}"], pid, concurrency, schedule) for what in PROFILED
+        }
+        for concurrency in (1, CONCURRENT)
+    }
+    return {"one": one, "many": many, "profile": profile, "ratios": ratios(one)}
 
 
 def ratios(one: Mapping[str, Any]) -> dict[str, float]:
@@ -152,6 +160,14 @@ async def _concurrent(calls: Mapping[str, Call], pid: int, schedule: Schedule, l
             await closed_loop(call, CONCURRENT, 0.05)
             samples[name].taken.append(await measured(take, load, budget))
     return {name: one.summary() for name, one in samples.items()}
+
+
+async def _profile(call: Call, pid: int, concurrency: int, schedule: Schedule) -> dict[str, float]:
+    """The processor time a call of the worker's threads, in milliseconds, by their kind."""
+    await closed_loop(call, concurrency, 0.05)
+    before = thread_seconds(pid)
+    made = await closed_loop(call, concurrency, schedule.rounds * schedule.seconds)
+    return {kind: 1000 * (after - before[kind]) / len(made.took) for kind, after in thread_seconds(pid).items()}
 
 
 def _seconds(process: int) -> float:

@@ -34,6 +34,12 @@ native calls has the load's own in it:
 The worker's process adds {ratios[worker_c1_over_empty_ms]:.2f} ms more to a score than to the function that does
 nothing, {ratios[worker_c1_over_call_ms]:.2f} ms more than to the one that only calls the service.
 
+Where the worker's processor time goes, by its threads, in milliseconds a call. *The event loop's* runs the library and
+the app; *other threads of Python* read and write the worker's stream (the worker's own gRPC), and wait for the answers
+of the app's; *gRPC's core* moves the app's messages:
+
+{profile_table}
+
 From the start of the host's process (two processes for the worker, which starts as a placeholder and becomes the app in
 {starts[worker][became_ms]:.0f} ms), medians in milliseconds. A killed worker's successor gives its first score after
 {starts[worker][restarted_ms]:.0f} ms.
@@ -60,8 +66,21 @@ def report(data: Mapping[str, Any]) -> str:
         ratios=data["ratios"],
         rows=table(head, rows),
         starts=data["starts"],
+        profile_table=table(["", "the event loop's", "other threads of Python", "gRPC's core", "all"], _profile(data)),
         starts_table=table(["", "serving", "first score"], starts),
     )
+
+
+def _profile(data: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each request and concurrency."""
+    return [
+        [
+            f"{_REQUESTS[what]}, {concurrency} at a time",
+            *(number(one, 3) for one in (*times.values(), sum(times.values()))),
+        ]
+        for concurrency, rows in data["profile"].items()
+        for what, times in rows.items()
+    ]
 
 
 def plot(_data: Mapping[str, Any], _folder: Path) -> None:
