@@ -1,0 +1,131 @@
+"""Gateways and inference services of the local stack, and the load on them.
+
+Each gateway is a Functions host with one worker and a port of its own, as instances are. Requests that arrive at random
+and go to a random one are as many independent Poisson processes: each gateway has a load of its own.
+"""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.harness.errors import BenchmarkFailed
+from benchmarks.harness.http_client import post
+from benchmarks.harness.images import jpeg
+from benchmarks.harness.open_loop import Answer, Load, send, send_one
+from benchmarks.harness.paths import ROOT
+from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, OPEN, Testbed, service_settings
+
+# Its name in the services' certificates, and their model.
+OF_SERVICE: Mapping[str, str] = {**KEYS, **AUTHORITY_PINS, "TLS_NAME": "localhost", "MODEL": "imagenet"}
+
+_IMAGE = jpeg(20_000)
+_ALONE = 15
+
+
+class Gateways(NamedTuple):
+    """The ports of gateways with the same settings."""
+
+    ports: Sequence[int]
+
+    @classmethod
+    async def start(cls, testbed: Testbed, count: int, settings: Mapping[str, str]) -> "Gateways":
+        """Start so many; the settings are those of the services and of the app.
+
+        Raises:
+            StackFailed: a process cannot be started.
+        """
+        # No rotation run meanwhile; in local.settings.json they come every five seconds.
+        given = {**settings, "ROTATION_SCHEDULE": "0 0 4 1 1 *", "CREDENTIALS_REFRESH_SECONDS": "300"}
+
+        async def start(number: int) -> int:
+            name = f"gateway {number}"
+            state = testbed.options.folder / name
+            arguments = ("--app", str(ROOT), "--port", "0", "--state", str(state), "--quiet")
+            return port_of(await testbed.start(name, "devstack.host", *arguments, settings=given))
+
+        return cls(await asyncio.gather(*map(start, range(count))))
+
+    def first(self, workers: int) -> "Gateways":
+        return Gateways(self.ports[:workers])
+
+    def warm_up(self, service: str, takes: float) -> float:
+        """Connect; returns the seconds by which a lone request takes longer than its service, the median.
+
+        Raises:
+            BenchmarkFailed: an image was not scored.
+        """
+        found = []
+        for port in self.ports:
+            answers = [send_one(port, request(service)) for _ in range(_ALONE)]
+            if {answer.status for answer in answers} != {200}:
+                raise BenchmarkFailed(f"An image for {service} was answered by {answers[0].status} and the like.")
+            found += [answer.took for answer in answers[_ALONE // 3 :]]
+        return max(0.0, float(np.median(found)) - takes)
+
+    async def load(self, service: str, rate: float, seconds: float, seed: int = 1) -> Sequence[Answer]:
+        """Send ``rate`` requests a second in all, at random times; returns the answers in the order of the requests."""
+        each = Load(request(service), rate / len(self.ports), seconds)
+        tasks = [
+            asyncio.to_thread(send, port, each, seed=seed + 1_000 * number) for number, port in enumerate(self.ports)
+        ]
+        return sorted(answer for answers in await asyncio.gather(*tasks) for answer in answers)
+
+
+def request(service: str) -> bytes:
+    """A photograph for a service of the gateway."""
+    return post(f"/api/services/{service}/score", "image/jpeg", _IMAGE)
+
+
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def settings_of(services: Mapping[str, tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """The app settings for services: by their names, an address as ``host:port`` and what differs from the others."""
+    # The first three are those of local.settings.json.
+    settings = {"SERVICES": ",".join(("imagenet", "imagenet-tensor", OPEN, *services))}
+    for name, (address, given) in services.items():
+        settings |= service_settings(name, address, {**OF_SERVICE, **given})
+    return settings
+
+
+class MortalService:
+    """An inference service that may be killed, frozen and started again at the same port."""
+
+    def __init__(self, testbed: Testbed, name: str, port: int, *arguments: str, latency_ms: float) -> None:
+        issued = testbed.authority.issue()
+        given = testbed.service_command(name, issued, "--port", str(port), *arguments, latency_ms=latency_ms)
+        self.address = f"127.0.0.1:{port}"
+        self._command = (sys.executable, "-m", "devstack.tethered", *given)
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it, until it accepts calls.
+
+        Raises:
+            BenchmarkFailed: it ends instead.
+        """
+        pipe = subprocess.PIPE
+        # The pipe to its standard input is what it is tethered to.
+        self._process = await asyncio.create_subprocess_exec(*self._command, cwd=ROOT, stdin=pipe, stdout=pipe)
+        assert self._process.stdout  # noqa: S101 - a pipe
+        if not await self._process.stdout.readline():
+            raise BenchmarkFailed("An inference service did not start again.")
+
+    async def kill(self) -> None:
+        """End it at once: its connections are reset."""
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop it without an end: its connections stay, and nothing is answered. Or let it go on."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
