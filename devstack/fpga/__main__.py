@@ -127,9 +127,7 @@ def _read[T](watched: Watched[T], option: str) -> T:
 
 def _engine(options: argparse.Namespace) -> Engine:
     if options.engine == "simulated":
-        return SimulatedEngine(
-            options.latency_ms, classes=options.classes, output=options.output, batch=options.batch
-        )
+        return SimulatedEngine(options.latency_ms, classes=options.classes, output=options.output, batch=options.batch)
     return ModelEngine(options.model, options.output)
 
 

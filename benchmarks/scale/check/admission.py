@@ -10,7 +10,7 @@ from benchmarks.harness.markdown import number, percent, table
 from benchmarks.harness.open_loop import Answer
 from benchmarks.harness.testbed import Testbed
 from benchmarks.scale.check.spread import RUNS, spread
-from benchmarks.scale.check.stack import Gateways, settings_of
+from benchmarks.scale.check.stack import Gateways, Length, settings_of
 from benchmarks.scale.limiters import Own
 from benchmarks.scale.overload import Overload, simulate
 
@@ -49,20 +49,13 @@ class Found(NamedTuple):
     p99: float
 
 
-class Length(NamedTuple):
-    """How long a case is measured, and how much of that does not count, in seconds."""
-
-    seconds: float
-    warm_up: float
-
-
 def simulated(case: Case, length: Length, round_trip: float) -> Sequence[Found]:
     """Several runs of the simulation."""
     found = []
     for seed in range(1, RUNS + 1):
         one = simulate(
             Overload(
-                *(case.load, case.workers, case.deadline, *length),
+                *(case.load, case.workers, case.deadline, length.seconds, length.warm_up),
                 service=SERVICE,
                 batch=case.batch,
                 round_trip=round_trip,
@@ -76,7 +69,7 @@ def simulated(case: Case, length: Length, round_trip: float) -> Sequence[Found]:
 
 def summary(answers: Sequence[Answer], deadline: float, length: Length) -> Found:
     """The answers after the warm-up, counted as the simulation counts."""
-    seconds, warm_up = length
+    seconds, warm_up = length.seconds, length.warm_up
     refused = sum(answer.status == 503 and answer.at >= warm_up for answer in answers)
     ended = [answer for answer in answers if answer.status != 503 and warm_up <= answer.at + answer.took <= seconds]
     took = [answer.took for answer in ended if answer.status == 200 and answer.took <= deadline]
@@ -105,7 +98,7 @@ async def measure(testbed: Testbed, settings: Mapping[str, str], length: Length,
     rows = []
     for case in cases:
         mine = gateways.first(case.workers)
-        overhead = mine.warm_up(case.service, SERVICE * case.batch)
+        overhead = mine.warm_up(case.service, SERVICE * case.batch, length.alone)
         answers = await mine.load(case.service, case.load / SERVICE, length.seconds)
         rows.append(row(case, simulated(case, length, overhead), summary(answers, case.deadline, length)))
     return table(HEAD, rows)

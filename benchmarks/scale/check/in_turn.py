@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.harness.errors import BenchmarkFailed
 from benchmarks.harness.launch import free_port
 from benchmarks.harness.markdown import number, percent, table
 from benchmarks.harness.testbed import Testbed
 from benchmarks.scale.balancing import Fleet, in_turn, settled
 from benchmarks.scale.check.spread import RUNS, spread
-from benchmarks.scale.check.stack import Gateways, settings_of
+from benchmarks.scale.check.stack import Gateways, Length, settings_of
 from benchmarks.scale.queues import Floats
 
 # Long enough for two processors to be no bottleneck, in seconds; one of the nodes may take longer.
@@ -20,6 +21,8 @@ SERVICE, SLOWER = 0.04, 1.5
 EVEN, UNEVEN = (SERVICE,) * 4, (SERVICE,) * 3 + (SERVICE * SLOWER,)
 
 NAMES: Mapping[str, Sequence[float]] = {"even": EVEN, "uneven": UNEVEN}
+# No request is refused: limits are measured by themselves.
+PATIENT = {"MAX_CONCURRENCY": "1024", "DEADLINE_MS": "60000"}
 _PREDICT = '"method": "/tensorflow.serving.PredictionService/Predict"'
 
 
@@ -62,8 +65,8 @@ def simulated(case: Case, requests: int) -> Sequence[Sequence[float]]:
     return found
 
 
-async def measure(testbed: Testbed, settings: Mapping[str, str], seconds: float, cases: Sequence[Case]) -> str:
-    """Measure the cases, each for so long; returns the table.
+async def measure(testbed: Testbed, settings: Mapping[str, str], length: Length, cases: Sequence[Case]) -> str:
+    """Measure the cases; returns the table.
 
     Raises:
         StackFailed: a process cannot be started. BenchmarkFailed: an image was not scored.
@@ -72,22 +75,21 @@ async def measure(testbed: Testbed, settings: Mapping[str, str], seconds: float,
     addresses = await _start_nodes(testbed, records)
     port = addresses[0].rpartition(":")[2]
     hosts = [address.rpartition(":")[0] for address in addresses]
-    # No request is refused, and each goes to the next node.
     chosen = {"even": hosts[:-1], "uneven": [*hosts[: len(EVEN) - 1], hosts[-1]]}
-    services = {
-        name: (f":{port}", {"ADDRESS": ",".join(mine), "MAX_CONCURRENCY": "1024"}) for name, mine in chosen.items()
-    }
+    services = {name: (f":{port}", {"ADDRESS": ",".join(mine), **PATIENT}) for name, mine in chosen.items()}
     gateways = await Gateways.start(testbed, max(case.workers for case in cases), {**settings, **settings_of(services)})
     # Most nodes are fast ones, so the median is theirs.
-    overheads = {name: gateways.warm_up(name, SERVICE) for name in {case.nodes for case in cases}}
+    overheads = {name: gateways.warm_up(name, SERVICE, length.alone) for name in {case.nodes for case in cases}}
     rows = []
     for case in cases:
         before = _calls(records)
-        answers = await gateways.first(case.workers).load(case.nodes, case.fleet().rate, seconds)
+        answers = await gateways.first(case.workers).load(case.nodes, case.fleet().rate, length.seconds)
         calls = np.array(_calls(records)) - before
-        took = settled(np.array([answer.took for answer in answers if answer.status == 200]))
+        took = np.array([answer.took for answer in answers])
+        if failed := sum(answer.status != 200 for answer in answers):
+            raise BenchmarkFailed(f"{failed} of {len(answers)} images were not scored.")
         used = [each for each in calls.tolist() if each]
-        rows.append(row(case, len(answers), Found(took - SERVICE - overheads[case.nodes], used)))
+        rows.append(row(case, len(took), Found(settled(took) - SERVICE - overheads[case.nodes], used)))
     return table(HEAD, rows)
 
 

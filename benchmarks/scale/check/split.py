@@ -18,10 +18,9 @@ from shared.traffic.decide import Member, shares
 # Both members batch, so that some requests are with each at any time; one alone can serve all of them.
 BATCH, LATENCY, RATE = 8, 0.1, 60.0
 WORKERS = 3
-# A frozen member is noticed by a ping: after so many seconds at most, by the options of shared.upstream.channel.
-PING = 2.5
 # A window of the return, in seconds.
 WINDOW = 10.0
+_ALONE = 10
 
 BLUE, GREEN = "blue", "green"
 
@@ -79,7 +78,7 @@ async def measure(
         gateways = await Gateways.start(testbed, WORKERS, {**settings, **_settings(blue, green, cases)})
         deaths = []
         for case in cases:
-            gateways.warm_up(case.split, LATENCY)
+            gateways.warm_up(case.split, LATENCY, _ALONE)
             deaths.append(await _one(gateways, green, case, times[case.split]))
     finally:
         await asyncio.gather(blue.kill(), green.kill())
@@ -126,7 +125,7 @@ async def _freeze(member: MortalService, seconds: float) -> None:
 
 FAILURES = (
     *("a member is", "down, s", "requests meanwhile", "at the member when it died: computed", "measured"),
-    *("failed", "last failure began after, s", "slowest failure, s", "slowest success, s", "to the dead member"),
+    *("failed", "last failure began after, s", "slowest failure, s", "slowest success, s", "given to it meanwhile"),
 )
 
 
@@ -135,7 +134,7 @@ def row(case: Case, death: Death) -> Sequence[str]:
     before = [answer for answer in death.answers if 1 <= answer.at < death.died - 1 and answer.status == 200]
     there = [answer for answer in before if answer.service.startswith(GREEN)]
     # Little's law: half of the rate, times the time that a request takes.
-    expected = RATE / 2 * float(np.mean([answer.took for answer in there]))
+    expected = RATE / 2 * sum(answer.took for answer in there) / max(1, len(there))
     at_death = [a for a in death.answers if a.at < death.died < a.at + a.took and a.service.startswith(GREEN)]
     meanwhile = [answer for answer in death.answers if death.died <= answer.at < death.back]
     failed = [answer for answer in death.answers if answer.status != 200]

@@ -5,6 +5,7 @@ and go to a random one are as many independent Poisson processes: each gateway h
 """
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]  # published without type information
 
 from benchmarks.harness.errors import BenchmarkFailed
 from benchmarks.harness.http_client import post
 from benchmarks.harness.images import jpeg
+from benchmarks.harness.machine import cpu_seconds
 from benchmarks.harness.open_loop import Answer, Load, send, send_one
 from benchmarks.harness.paths import ROOT
 from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, OPEN, Testbed, service_settings
@@ -25,7 +28,14 @@ from benchmarks.harness.testbed import AUTHORITY_PINS, KEYS, OPEN, Testbed, serv
 OF_SERVICE: Mapping[str, str] = {**KEYS, **AUTHORITY_PINS, "TLS_NAME": "localhost", "MODEL": "imagenet"}
 
 _IMAGE = jpeg(20_000)
-_ALONE = 15
+
+
+class Length(NamedTuple):
+    """How long a case is measured, how much of that does not count, in seconds; and how many lone requests precede."""
+
+    seconds: float
+    warm_up: float = 0.0
+    alone: int = 15
 
 
 class Gateways(NamedTuple):
@@ -54,18 +64,20 @@ class Gateways(NamedTuple):
     def first(self, workers: int) -> "Gateways":
         return Gateways(self.ports[:workers])
 
-    def warm_up(self, service: str, takes: float) -> float:
+    def warm_up(self, service: str, takes: float, times: int) -> float:
         """Connect; returns the seconds by which a lone request takes longer than its service, the median.
+
+        Each gateway gets so many requests, of which the first third does not count.
 
         Raises:
             BenchmarkFailed: an image was not scored.
         """
         found = []
         for port in self.ports:
-            answers = [send_one(port, request(service)) for _ in range(_ALONE)]
+            answers = [send_one(port, request(service)) for _ in range(times)]
             if {answer.status for answer in answers} != {200}:
                 raise BenchmarkFailed(f"An image for {service} was answered by {answers[0].status} and the like.")
-            found += [answer.took for answer in answers[_ALONE // 3 :]]
+            found += [answer.took for answer in answers[times // 3 :]]
         return max(0.0, float(np.median(found)) - takes)
 
     async def load(self, service: str, rate: float, seconds: float, seed: int = 1) -> Sequence[Answer]:
@@ -75,6 +87,23 @@ class Gateways(NamedTuple):
             asyncio.to_thread(send, port, each, seed=seed + 1_000 * number) for number, port in enumerate(self.ports)
         ]
         return sorted(answer for answers in await asyncio.gather(*tasks) for answer in answers)
+
+
+class OtherPrograms:
+    """The share of the machine's processor time that goes to other programs than this one and all that it starts."""
+
+    def __init__(self) -> None:
+        self._began = self._read()
+
+    def share(self) -> float:
+        """Since this was made, from 0 to 1."""
+        busy, own, total = (now - then for now, then in zip(self._read(), self._began, strict=True))
+        return max(0.0, busy - own) / max(0.01, total)
+
+    def _read(self) -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        busy = times.user + times.nice + times.system + times.steal
+        return busy, cpu_seconds([os.getpid()]), busy + times.idle + times.iowait + times.irq + times.softirq
 
 
 def request(service: str) -> bytes:
