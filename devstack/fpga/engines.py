@@ -178,9 +178,7 @@ class BatchingDevice:
 
     def __init__(self, latency_ms: float, batch: int, timer: timers.Timer | None = None) -> None:
         if latency_ms < 0 or batch < 1:
-            raise ValueError(
-                f"{latency_ms} ms for a batch of {batch}: the first must not be negative, nor the second 0"
-            )
+            raise ValueError(f"{latency_ms} ms for a batch of {batch}: a negative time, or a batch of none")
         self._latency, self._batch = round(latency_ms * 1e6), batch
         self._timer = timer or timers.best()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()

@@ -13,9 +13,9 @@ takes too long, and is cut then; after that it grows by one a round, while it is
 tenth of the service's deadline: no fixed number suits both one worker before a service and a thousand, but each of a
 thousand can see how long a response takes. A service that is slow by nature has three times the shortest time that was
 seen for messages of about the same size, up to half of the deadline: one that batches takes up to twice as long without
-a queue, since an image waits for the batch before, and needs a queue for full batches. Where other images of its request
-may be ahead, a call has their time too. The shortest time ages: that a service became slower is seen in the responses to
-calls that had no other image of the worker ahead. docs/scale.md has the figures.
+a queue, since an image waits for the batch before, and needs a queue for full batches. Where other images of a request
+may be ahead, a call has their time too. The shortest time ages: that a service became slower is seen in the responses
+to calls that had no other image of the worker ahead. docs/scale.md has the figures.
 
 A request that has less time left than the ones before it needed is refused as well.
 """

@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
 
 from benchmarks.harness.command import exit_code
 from benchmarks.harness.description import machine
@@ -15,6 +17,26 @@ from benchmarks.scale.check.stack import Length, OtherPrograms
 from benchmarks.scale.pages import Kind, captioned, filled
 
 QUESTIONS = ("in-turn", "admission", "split")
+
+
+class Plan(NamedTuple):
+    """What is measured for each question, and how long."""
+
+    in_turn: tuple[Length, Sequence[in_turn.Case]]
+    admission: tuple[Length, Sequence[admission.Case]]
+    split: Mapping[split.Case, split.Times]
+
+
+FULL = Plan(
+    (Length(45.0), in_turn.CASES),
+    (Length(30.0, 10.0), admission.CASES),
+    {case: split.Times(10.0, 10.0, 72.0 if case is split.KILLED else 10.0) for case in split.CASES},
+)
+QUICK = Plan(
+    (Length(0.3, alone=3), in_turn.CASES[:1]),
+    (Length(0.6, 0.1, alone=3), admission.CASES[2:3]),
+    {split.RESTARTED: split.Times(0.5, 0.0, 0.5)},
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,53 +57,37 @@ def answer(options: argparse.Namespace) -> None:
     Raises:
         StackFailed: the local stack cannot be started. BenchmarkFailed: an image was not scored.
     """
+    plan = QUICK if options.quick else FULL
     for question in options.questions or QUESTIONS:
-        tables = run(lambda testbed, question=question: measured(testbed, question, quick=options.quick))
+        tables = run(partial(measured, question=question, plan=plan))
         for name, table in tables.items():
             print(f"{name}\n\n{table}\n", flush=True)
         if not (options.dry_run or options.quick):
             PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
-async def measured(testbed: Testbed, question: str, *, quick: bool) -> Mapping[str, str]:
+async def measured(testbed: Testbed, question: str, plan: Plan) -> Mapping[str, str]:
     """The tables of a question, by their names in the page."""
     settings = testbed.settings(await testbed.start_services())
     others = OtherPrograms()
+    found: Mapping[str, str]
     match question:
         case "in-turn":
-            cases = in_turn.CASES[:1] if quick else in_turn.CASES
-            found: Mapping[str, str] = {
-                "check-in-turn": await in_turn.measure(
-                    testbed, settings, Length(0.3, alone=3) if quick else Length(45.0), cases
-                )
-            }
+            found = {"check-in-turn": await in_turn.measure(testbed, settings, *plan.in_turn)}
         case "admission":
-            length = Length(0.6, 0.1, alone=3) if quick else Length(30.0, 10.0)
-            rows = admission.CASES[2:3] if quick else admission.CASES
-            found = {"check-admission": await admission.measure(testbed, settings, length, rows)}
+            found = {"check-admission": await admission.measure(testbed, settings, *plan.admission)}
         case _:
-            found = await _split(testbed, settings, quick=quick)
+            failures, shares = await split.measure(testbed, settings, plan.split)
+            found = {"check-split": failures, "check-split-shares": shares}
+    return {name: captioned(table, Kind.MEASURED, _where(others)) for name, table in found.items()}
+
+
+def _where(others: OtherPrograms) -> str:
     about = machine()
-    where = (
-        f"on {about['cores']} cores ({about['processor']}), {datetime.now(UTC):%Y-%m-%d}; other programs used "
-        f"{others.share():.0%} of them"
+    return (
+        f"on {about['cores']} processors ({about['processor']}) on {datetime.now(UTC):%Y-%m-%d}, of which other "
+        f"programs used {others.share():.0%}. Simulated: the median of {RUNS} runs as long (lowest to highest)"
     )
-    note = f"columns that say so are simulated: the median of {RUNS} runs as long (lowest to highest)"
-    return {
-        name: captioned(table, Kind.MEASURED, where if name.startswith("check-split") else f"{where}; {note}")
-        for name, table in found.items()
-    }
-
-
-async def _split(testbed: Testbed, settings: Mapping[str, str], *, quick: bool) -> Mapping[str, str]:
-    if quick:
-        times, cases = {split.KILLED.split: split.Times(0.5, 0.0, 0.5)}, (split.KILLED._replace(back_at_once=True),)
-    else:
-        long, short = split.Times(10.0, 10.0, 72.0), split.Times(10.0, 10.0, 10.0)
-        times = {case.split: long if case is split.KILLED else short for case in split.CASES}
-        cases = split.CASES
-    failures, shares = await split.measure(testbed, settings, times, cases)
-    return {"check-split": failures, "check-split-shares": shares}
 
 
 if __name__ == "__main__":

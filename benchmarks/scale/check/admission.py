@@ -90,7 +90,7 @@ async def measure(testbed: Testbed, settings: Mapping[str, str], length: Length,
     Raises:
         StackFailed: a process cannot be started. BenchmarkFailed: an image was not scored.
     """
-    addresses = await _start_nodes(testbed)
+    addresses = await _start_nodes(testbed, sorted({case.batch for case in cases}))
     services = {
         case.service: (addresses[case.batch], {"DEADLINE_MS": str(round(1e3 * case.deadline))}) for case in cases
     }
@@ -123,13 +123,12 @@ def _milliseconds(seconds: float) -> str:
     return number(seconds * 1e3, 0)
 
 
-async def _start_nodes(testbed: Testbed) -> Mapping[int, str]:
-    """Start both nodes, of the same capacity; returns their addresses."""
+async def _start_nodes(testbed: Testbed, sizes: Sequence[int]) -> Mapping[int, str]:
+    """Start a node for each size of batches, all of the same capacity; returns their addresses."""
     issued = testbed.authority.issue()
 
     async def start(batch: int) -> str:
         given = ("--batch", str(batch))
         return await testbed.start_another_service(f"batch-{batch}", issued, *given, latency_ms=SERVICE * batch * 1e3)
 
-    sizes = (SINGLE, BATCH)
     return dict(zip(sizes, await asyncio.gather(*map(start, sizes)), strict=True))

@@ -47,9 +47,10 @@ class Case(NamedTuple):
 
 
 KILLED = Case("killed, back after a while", "killed")
+RESTARTED = Case("killed, started again at once", "restarted", back_at_once=True)
 CASES = (
     KILLED,
-    Case("killed, started again at once", "restarted", back_at_once=True),
+    RESTARTED,
     Case("frozen for a while", "frozen", frozen=True),
 )
 
@@ -62,9 +63,7 @@ class Death(NamedTuple):
     answers: Sequence[Answer]
 
 
-async def measure(
-    testbed: Testbed, settings: Mapping[str, str], times: Mapping[str, Times], cases: Sequence[Case]
-) -> tuple[str, str]:
+async def measure(testbed: Testbed, settings: Mapping[str, str], cases: Mapping[Case, Times]) -> tuple[str, str]:
     """Measure the cases; returns a table of what failed, and one of the first case's shares after the return.
 
     Raises:
@@ -75,11 +74,11 @@ async def measure(
     green = MortalService(testbed, GREEN, free_port(), "--batch", str(BATCH), **given)
     try:
         await asyncio.gather(blue.start(), green.start())
-        gateways = await Gateways.start(testbed, WORKERS, {**settings, **_settings(blue, green, cases)})
+        gateways = await Gateways.start(testbed, WORKERS, {**settings, **_settings(blue, green, [*cases])})
         deaths = []
-        for case in cases:
+        for case, times in cases.items():
             gateways.warm_up(case.split, LATENCY, _ALONE)
-            deaths.append(await _one(gateways, green, case, times[case.split]))
+            deaths.append(await _one(gateways, green, case, times))
     finally:
         await asyncio.gather(blue.kill(), green.kill())
     failures = [row(case, death) for case, death in zip(cases, deaths, strict=True)]
@@ -88,7 +87,7 @@ async def measure(
 
 def _settings(blue: MortalService, green: MortalService, cases: Sequence[Case]) -> Mapping[str, str]:
     """A split with members of its own for each case: what one learned is not known to the next."""
-    members = {
+    members: dict[str, tuple[str, Mapping[str, str]]] = {
         f"{member}-{case.split}": (service.address, {})
         for case in cases
         for member, service in ((BLUE, blue), (GREEN, green))

@@ -112,6 +112,7 @@ def request(service: str) -> bytes:
 
 
 def port_of(address: str) -> int:
+    """The port of ``host:port``, or of a URL that ends with it."""
     return int(address.rpartition(":")[2])
 
 
