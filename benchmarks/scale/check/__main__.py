@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.harness.command import exit_code
 from benchmarks.harness.description import machine
+from benchmarks.harness.markdown import percent
 from benchmarks.harness.testbed import Testbed, run
 from benchmarks.scale.__main__ import PAGE
 from benchmarks.scale.check import admission, in_turn, split
@@ -79,15 +80,16 @@ async def measured(testbed: Testbed, question: str, plan: Plan) -> Mapping[str, 
         case _:
             failures, shares = await split.measure(testbed, settings, plan.split)
             found = {"check-split": failures, "check-split-shares": shares}
-    return {name: captioned(table, Kind.MEASURED, _where(others)) for name, table in found.items()}
-
-
-def _where(others: OtherPrograms) -> str:
-    about = machine()
-    return (
-        f"on {about['cores']} processors ({about['processor']}) on {datetime.now(UTC):%Y-%m-%d}, of which other "
-        f"programs used {others.share():.0%}. Simulated: the median of {RUNS} runs as long (lowest to highest)"
+    about, share = machine(), percent(others.share())
+    where = (
+        f"on {about['cores']} processors ({about['processor']}) on {datetime.now(UTC):%Y-%m-%d}; other programs used "
+        f"{share} of them"
     )
+    note = f". Simulated: the median of {RUNS} runs as long (lowest to highest)"
+    return {
+        name: captioned(table, Kind.MEASURED, where + (note if "simulated" in table else ""))
+        for name, table in found.items()
+    }
 
 
 if __name__ == "__main__":

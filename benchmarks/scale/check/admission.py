@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from benchmarks.harness.testbed import Testbed
 from benchmarks.scale.check.spread import RUNS, spread
 from benchmarks.scale.check.stack import Gateways, Length, settings_of
 from benchmarks.scale.limiters import Own
-from benchmarks.scale.overload import Overload, simulate
+from benchmarks.scale.overload import Call, Overload, simulate
 
 # A node's time for an image when it is busy, in seconds, and how many it takes together: one, or several.
 SERVICE, SINGLE, BATCH = 0.01, 1, 8
@@ -49,9 +50,19 @@ class Found(NamedTuple):
     p99: float
 
 
+class Experienced(Own):
+    """The gateway's own limiter, after an image that the node scored alone in ``takes`` seconds."""
+
+    def __init__(self, deadline: float, takes: float) -> None:
+        super().__init__(deadline)
+        self.admits(0.0, 0)
+        self.done(takes, takes, 1, Call(takes, takes, worker=0, in_time=True, images=1, last=True))
+
+
 def simulated(case: Case, length: Length, round_trip: float) -> Sequence[Found]:
-    """Several runs of the simulation."""
+    """Several runs of the simulation; as in the measurement, images were scored before."""
     found = []
+    maker = partial(Experienced, takes=SERVICE * case.batch + round_trip)
     for seed in range(1, RUNS + 1):
         one = simulate(
             Overload(
@@ -61,7 +72,7 @@ def simulated(case: Case, length: Length, round_trip: float) -> Sequence[Found]:
                 round_trip=round_trip,
                 seed=seed,
             ),
-            Own,
+            maker,
         )
         found.append(Found(one.goodput, one.refused, one.late, one.latency(50), one.latency(99)))
     return found

@@ -152,14 +152,14 @@ def _after() -> str:
 
 
 def _slower() -> str:
-    """Images take three times as long after a minute; the hour from then, at 75 % of the capacity that is left."""
+    """Images take four times as long after a minute; the hour from then, at 75 % of the capacity that is left."""
 
     def slowness(at: float) -> float:
-        return 3.0 if at >= 60 else 1.0
+        return 4.0 if at >= 60 else 1.0
 
     rows = []
     for replicas, workers, (name, maker) in product((1, 16), (1, 10), AGEING.items()):
-        case = Overload(0.25, workers, 1.0, 3_660.0, 60.0, service=0.05 / replicas, slowness=slowness)
+        case = Overload(0.1875, workers, 1.0, 3_660.0, 60.0, service=0.05 / replicas, slowness=slowness)
         found = simulate(case._replace(replicas=replicas), maker)
         latencies = [milliseconds(found.latency(at)) for at in (50, 99)]
         rows.append([number(replicas), number(workers), name, percent(found.refused, 1), *latencies])
