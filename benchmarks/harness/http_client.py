@@ -13,6 +13,7 @@ from typing import Self
 
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)", re.IGNORECASE)
+_SERVICE = re.compile(rb"\r\nScoring-Service: *([\w-]+)", re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"\r\nRetry-After:", re.IGNORECASE)
 _READ = 1 << 18
 _SEND_BUFFER = 1 << 22
@@ -67,6 +68,12 @@ class Connection:
     def retry_after(self) -> bool:
         """Whether the latest answer has that header."""
         return bool(_RETRY_AFTER.search(self._answer.partition(_END)[0]))
+
+    @property
+    def service(self) -> str:
+        """The member of a split that the latest answer names; empty without one."""
+        found = _SERVICE.search(self._answer.partition(_END)[0])
+        return found[1].decode() if found else ""
 
     @property
     def body(self) -> bytes:

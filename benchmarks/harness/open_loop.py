@@ -21,7 +21,7 @@ TIMEOUT = 15.0
 class Answer(NamedTuple):
     """A request's outcome. ``at``, when it was due (since the load's begin), and ``took`` are seconds; status 0: none.
 
-    ``retry_after``: whether the answer has that header.
+    ``retry_after``: whether the answer has that header; ``service``: the member of a split that it names.
     """
 
     at: float
@@ -29,6 +29,7 @@ class Answer(NamedTuple):
     status: int
     retry_after: bool = False
     name: str = ""
+    service: str = ""
 
 
 class Load(NamedTuple):
@@ -105,8 +106,11 @@ class _Run:
         if connection in self._under_way:
             at, load = self._under_way.pop(connection)
             took = time.monotonic() - self._began - at
-            status, retry_after = (connection.status, connection.retry_after) if answered else (0, False)
-            self._answers.append(Answer(at, took, status, retry_after, load.name))
+            answer = Answer(at, took, 0, name=load.name)
+            if answered:
+                status, retry_after = connection.status, connection.retry_after
+                answer = answer._replace(status=status, retry_after=retry_after, service=connection.service)
+            self._answers.append(answer)
         else:  # the server closed it
             self._idle.remove(connection)
         if answered:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,15 +78,18 @@ class Testbed:
 
     async def start_another_service(self, name: str, issued: Issued, *arguments: str, latency_ms: float = 0) -> str:
         """Start an inference service with the first one's keys and another certificate; returns its address."""
+        module, *given = self.service_command(name, issued, *arguments, latency_ms=latency_ms)
+        return await self.start(f"inference service ({name})", module, *given)
+
+    def service_command(self, name: str, issued: Issued, *arguments: str, latency_ms: float = 0) -> Sequence[str]:
+        """The module of such a service, and its arguments."""
         folder, vault = self.options.folder, self.vault
         certificate, key, keys = (folder / f"{name}.{suffix}" for suffix in ("pem", "key", "json"))
         certificate.write_bytes(issued.chain)
         key.write_bytes(issued.key)
         keys.write_text(json.dumps({"primaryKey": self.key, "secondaryKey": vault.get(SECONDARY_KEY).value}))
-        return await self.start(
-            f"inference service ({name})",
-            "devstack.fpga",
-            *("--engine", "simulated", "--latency-ms", str(latency_ms), "--keys", str(keys)),
+        return (
+            *("devstack.fpga", "--engine", "simulated", "--latency-ms", str(latency_ms), "--keys", str(keys)),
             *("--certificate", str(certificate), "--key", str(key), *arguments),
         )
 

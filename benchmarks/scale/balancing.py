@@ -50,9 +50,7 @@ def nodes(count: int, slow: int = 0, factor: float = 1.5) -> list[float]:
 
 def simulate(fleet: Fleet, policy: Policy) -> Floats:
     """The waits of all requests but the first tenth, during which the queues form."""
-    random = np.random.default_rng(fleet.seed)
-    arrivals = poisson(fleet.rate, fleet.requests, random)
-    who = random.integers(fleet.clients, size=fleet.requests)
+    random, arrivals, who = _requests(fleet)
     match policy:
         case Policy.RANDOM | Policy.ROUND_ROBIN:
             waited = waits_by_node(arrivals, _blind(fleet, policy, who, random), fleet.services)
@@ -60,7 +58,27 @@ def simulate(fleet: Fleet, policy: Policy) -> Floats:
             waited = _central(arrivals, fleet.services)
         case Policy.TWO_CHOICES | Policy.LEAST_REQUEST:
             waited = _informed(fleet, arrivals, who, _two_choices if policy is Policy.TWO_CHOICES else _least, random)
-    return waited[len(waited) // 10 :]
+    return settled(waited)
+
+
+def in_turn(fleet: Fleet) -> tuple[Floats, Ints]:
+    """With round robin: the times that requests spend at their nodes, waiting and being served, and the nodes."""
+    random, arrivals, who = _requests(fleet)
+    chosen = _blind(fleet, Policy.ROUND_ROBIN, who, random)
+    spent = waits_by_node(arrivals, chosen, fleet.services) + np.array(fleet.services)[chosen]
+    return settled(spent), settled(chosen)
+
+
+def settled[T: (Floats, Ints)](requests: T) -> T:
+    """All but the first tenth."""
+    return requests[len(requests) // 10 :]
+
+
+def _requests(fleet: Fleet) -> tuple[np.random.Generator, Floats, Ints]:
+    """When requests arrive, and whose they are."""
+    random = np.random.default_rng(fleet.seed)
+    arrivals = poisson(fleet.rate, fleet.requests, random)
+    return random, arrivals, random.integers(fleet.clients, size=fleet.requests)
 
 
 def _blind(fleet: Fleet, policy: Policy, who: Ints, random: np.random.Generator) -> Ints:

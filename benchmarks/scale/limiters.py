@@ -155,7 +155,7 @@ class Aimd(Limiter):
 
     ``first``: the limit at first. ``doubles``: it grows with every answer until it is cut for the first time.
     ``from_flight``: a cut starts from the calls under way, not from the limit, which may be far above. ``patient``:
-    twice the lowest observed latency is never too long. ``bound``: half of the deadline always is.
+    ``multiple`` times the lowest observed latency is never too long. ``bound``: half of the deadline always is.
     """
 
     def __init__(
@@ -167,11 +167,12 @@ class Aimd(Limiter):
         from_flight: bool = True,
         patient: bool = True,
         bound: bool = True,
+        multiple: float = admission.MULTIPLE,
     ) -> None:
         super().__init__(float(first))
         self._target = admission.SHARE * deadline
         self._bound = admission.LARGEST_SHARE * deadline if bound else float("inf")
-        self._patience = admission.MULTIPLE if patient else 0.0
+        self._patience = multiple if patient else 0.0
         self._from_flight, self._growing = from_flight, doubles
         self._cut_at, self._lowest = float("-inf"), float("inf")
 

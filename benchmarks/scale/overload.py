@@ -26,7 +26,8 @@ class Overload(NamedTuple):
 
     ``joins`` is when each worker starts (at 0 when left out); ``slowness`` is the factor of the service time at a time.
     ``sizes`` are the numbers of images of requests, each as frequent; ``together``: they are in one message. Several
-    ``replicas`` have one queue and the same capacity: each takes as many times longer.
+    ``replicas`` have one queue and the same capacity: each takes as many times longer. So has a node that takes the
+    images that wait, up to ``batch`` of them, together.
     """
 
     load: float
@@ -43,6 +44,7 @@ class Overload(NamedTuple):
     sizes: Sequence[int] = (1,)
     together: bool = False
     replicas: int = 1
+    batch: int = 1
 
 
 class Call(NamedTuple):
@@ -95,6 +97,33 @@ class Node:
         return end
 
 
+class BatchingNode:
+    """Takes the calls that wait when it becomes free, up to ``batch`` images, in the time for that many.
+
+    A batch takes as long with fewer, so that a call's end is known when it arrives.
+    """
+
+    def __init__(self, service: float, batch: int, *, drops_expired: bool) -> None:
+        self._takes, self._batch, self._drops = service * batch, batch, drops_expired
+        # The latest batch: when it begins, and how many it has.
+        self._begins, self._images = float("-inf"), 0
+
+    def serve(self, now: float, gone_at: float, images: int = 1) -> float:
+        """As :meth:`Node.serve`."""
+        joins = now <= self._begins and self._images + images <= self._batch
+        begins = self._begins if joins else max(now, self._begins + self._takes)
+        if self._drops and begins >= gone_at:
+            return float("inf")
+        self._begins, self._images = begins, images + (self._images if joins else 0)
+        return begins + self._takes
+
+
+def _node(case: Overload) -> Node | BatchingNode:
+    if case.batch > 1:
+        return BatchingNode(case.service, case.batch, drops_expired=case.drops_expired)
+    return Node(case.service, case.slowness, drops_expired=case.drops_expired, replicas=case.replicas)
+
+
 @own_clock()
 def simulate(case: Overload, maker: Maker) -> Outcome:
     """Simulate; the same seed gives the same calls."""
@@ -107,7 +136,7 @@ def simulate(case: Overload, maker: Maker) -> Outcome:
     chosen = (random.random(len(times)) * present).astype(int)
     sizes = random.choice(case.sizes, len(times)) if len(case.sizes) > 1 else np.full(len(times), case.sizes[0])
     limiters, in_flight = [maker(case.deadline) for _ in range(case.workers)], [0] * case.workers
-    node = Node(case.service, case.slowness, drops_expired=case.drops_expired, replicas=case.replicas)
+    node = _node(case)
     under_way: deque[Call] = deque()
     ended: list[Call] = []
     asked, refused = Counter[int](), Counter[int]()

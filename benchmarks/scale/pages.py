@@ -1,16 +1,40 @@
 """Tables, and their places in a page: between ``<!-- table NAME -->`` and ``<!-- end -->``."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from enum import StrEnum
 
 from benchmarks.harness.plots import LineChart
 
 
-class Figures(NamedTuple):
-    """The answer to one question: tables in Markdown by their names, and charts."""
+class Kind(StrEnum):
+    """Where a table's figures come from."""
 
-    tables: Mapping[str, str]
-    charts: Sequence[LineChart]
+    COMPUTED = "Computed"
+    SIMULATED = "Simulated"
+    MEASURED = "Measured"
+
+
+class Figures:
+    """The answer to one question: tables in Markdown by their names and kinds, and charts, whose titles name theirs."""
+
+    def __init__(
+        self,
+        charts: Sequence[LineChart],
+        *,
+        simulated: Mapping[str, str] | None = None,
+        computed: Mapping[str, str] | None = None,
+    ) -> None:
+        self.charts = charts
+        self.tables: Mapping[str, str] = {
+            name: captioned(table, kind)
+            for kind, tables in ((Kind.SIMULATED, simulated or {}), (Kind.COMPUTED, computed or {}))
+            for name, table in tables.items()
+        }
+
+
+def captioned(table: str, kind: Kind, more: str = "") -> str:
+    """A table with a line below it that says where its figures come from."""
+    return f"{table}\n\n*{kind}{' ' if more else ''}{more}.*"
 
 
 def filled(page: str, tables: Mapping[str, str]) -> str:

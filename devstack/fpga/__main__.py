@@ -57,6 +57,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--insecure", action="store_true", help="no TLS and no keys")
     add("--engine", choices=("model", "simulated"), default="model", help="what scores (%(default)s)")
     add("--latency-ms", type=milliseconds, default=1.8, help="simulated: time for one image (%(default)s)")
+    add("--batch", type=whole_number(1), default=1, help="simulated: images that take that time together (%(default)s)")
     add("--classes", type=whole_number(2), default=1000, help="simulated: values in an answer (%(default)s)")
     add("--model", type=Path, metavar="FILE", help="an ONNX file in place of the local model")
     add(
@@ -126,7 +127,7 @@ def _read[T](watched: Watched[T], option: str) -> T:
 
 def _engine(options: argparse.Namespace) -> Engine:
     if options.engine == "simulated":
-        return SimulatedEngine(options.latency_ms, classes=options.classes, output=options.output)
+        return SimulatedEngine(options.latency_ms, classes=options.classes, output=options.output, batch=options.batch)
     return ModelEngine(options.model, options.output)
 
 

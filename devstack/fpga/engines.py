@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,8 +90,9 @@ class ModelEngine:
 class SimulatedEngine:
     """Answers in the time of an accelerator, with meaningless scores.
 
-    It processes one image at a time, for ``latency_ms`` each. The scores depend on a checksum of the image's bytes, so
-    that the same image always gets the same ones. Image files are not decoded.
+    It processes one image at a time, for ``latency_ms`` each; or, with ``batch``, up to so many together in that time.
+    The scores depend on a checksum of the image's bytes, so that the same image always gets the same ones. Image files
+    are not decoded.
     """
 
     def __init__(
@@ -100,11 +102,12 @@ class SimulatedEngine:
         classes: int = 1000,
         output: Output = "probabilities",
         timer: timers.Timer | None = None,
+        batch: int = 1,
     ) -> None:
         self.output_shape: tuple[int, ...] = (1, 1, classes) if output == "features" else (classes,)
         self._output = output
         self._classes = classes
-        self._device = Device(latency_ms, timer)
+        self._device = Device(latency_ms, timer) if batch == 1 else BatchingDevice(latency_ms, batch, timer)
         falling = 1 / np.arange(2, classes + 1, dtype=np.float64)
         # Twice in a row, so that any rotation is a slice.
         self._others = np.tile(np.concatenate([[0], falling / falling.sum()]), 2).astype(np.float32)
@@ -161,3 +164,56 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<Device {self._latency / 1e6} ms>"
+
+
+class BatchingDevice:
+    """A device that processes the images that wait, up to ``batch`` of them, together, in a fixed time.
+
+    It takes what waits when it becomes free, in the order of arrival, and never waits for more. A call that was given
+    up before its batch begins takes no part in it; one of more than ``batch`` images has a batch of its own.
+    """
+
+    # _waiting  calls whose batch has not begun: their number of images, and the future of their end
+    # _working  the task that processes batches, as long as calls wait
+
+    def __init__(self, latency_ms: float, batch: int, timer: timers.Timer | None = None) -> None:
+        if latency_ms < 0 or batch < 1:
+            raise ValueError(f"{latency_ms} ms for a batch of {batch}: a negative time, or a batch of none")
+        self._latency, self._batch = round(latency_ms * 1e6), batch
+        self._timer = timer or timers.best()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._working: asyncio.Task[None] | None = None
+
+    async def work(self, images: int) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((images, done))
+        if self._working is None:
+            self._working = asyncio.create_task(self._work())
+        await done
+
+    def close(self) -> None:
+        self._timer.close()
+
+    async def _work(self) -> None:
+        free_at = self._timer.now()
+        while batch := self._next_batch():
+            # From the end of the one before, not from when the event loop noticed it.
+            free_at += self._latency
+            await self._timer.until(free_at)
+            for done in batch:
+                if not done.done():
+                    done.set_result(None)
+        self._working = None
+
+    def _next_batch(self) -> list[asyncio.Future[None]]:
+        batch: list[asyncio.Future[None]] = []
+        room = self._batch
+        while self._waiting and (not batch or self._waiting[0][0] <= room):
+            images, done = self._waiting.popleft()
+            if not done.cancelled():
+                batch.append(done)
+                room -= images
+        return batch
+
+    def __repr__(self) -> str:
+        return f"<BatchingDevice {self._latency / 1e6} ms for up to {self._batch}>"

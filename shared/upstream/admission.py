@@ -11,10 +11,11 @@ image, and the limit is exceeded by the rest of one request at most.
 The limit adapts, as a connection's congestion window does (RFC 5681). It doubles with each round of responses until one
 takes too long, and is cut then; after that it grows by one a round, while it is used. A response takes too long after a
 tenth of the service's deadline: no fixed number suits both one worker before a service and a thousand, but each of a
-thousand can see how long a response takes. A service that is slow by nature has twice the shortest time that was seen
-for messages of about the same size, up to half of the deadline; where other images of its request may be ahead, a call
-has their time too. The shortest time ages: that a service became slower is seen in the responses to calls that had no
-other image of the worker ahead. docs/scale.md has the figures.
+thousand can see how long a response takes. A service that is slow by nature has three times the shortest time that was
+seen for messages of about the same size, up to half of the deadline: one that batches takes up to twice as long without
+a queue, since an image waits for the batch before, and needs a queue for full batches. Where other images of a request
+may be ahead, a call has their time too. The shortest time ages: that a service became slower is seen in the responses
+to calls that had no other image of the worker ahead. docs/scale.md has the figures.
 
 A request that has less time left than the ones before it needed is refused as well.
 """
@@ -30,7 +31,7 @@ from shared.telemetry import RequestContext, metrics
 # higher one would be too much where a hundred workers start before an overloaded service.
 FIRST_LIMIT = 64
 # How long a response may take: a share of the deadline, or a multiple of the shortest time seen, up to a larger share.
-SHARE, MULTIPLE, LARGEST_SHARE = 0.1, 2.0, 0.5
+SHARE, MULTIPLE, LARGEST_SHARE = 0.1, 3.0, 0.5
 # Seconds after which the shortest time gives way to a longer one, and by which factor at most: the others' images may
 # have been ahead.
 AGE, LONGER = 10.0, 2.0

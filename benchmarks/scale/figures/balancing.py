@@ -19,7 +19,7 @@ SLOW, FACTOR = 2, 1.5
 def figures() -> Figures:
     """All of it; about 30 seconds."""
     tables = {"theory": _theory(), "balancing": _equal(), "slow-nodes": _slow(), "pick-first": _first()}
-    return Figures(tables, [_clients_chart()])
+    return Figures([_clients_chart()], simulated=tables)
 
 
 def _theory() -> str:

@@ -19,8 +19,9 @@ SEED = 1
 
 def figures() -> Figures:
     """All of it; about four seconds."""
-    tables = {"connections": _connections(), "balance": _balance(), "starting": _starting(), "dying": _failing()}
-    return Figures({**tables, "subset-waits": _waits()}, [_balance_chart(), _waits_chart()])
+    simulated = {"balance": _balance(), "starting": _starting(), "dying": _failing(), "subset-waits": _waits()}
+    charts = [_balance_chart(), _waits_chart()]
+    return Figures(charts, simulated=simulated, computed={"connections": _connections()})
 
 
 def _random(clients: int, size: int) -> Ints:

@@ -45,6 +45,7 @@ ADAPTIVE: dict[str, Maker] = {
     "gradient": lambda _: Gradient(),
 }
 AGEING: dict[str, Maker] = {"the gateway's": Own, "without ageing": partial(Own, kind=NeverAges)}
+BATCHING: dict[str, Maker] = {"the gateway's": Own, "twice the shortest": partial(Aimd, multiple=2.0)}
 COUNTING: dict[str, Maker] = {"the gateway's": Own, "counts messages": partial(Own, kind=CountsMessages)}
 FAIR: dict[str, Maker] = {"the gateway's": Own, "wants room for all": partial(Own, kind=WantsRoomForAll)}
 COMPARED: dict[str, Maker] = {"fixed 64": FIXED["fixed 64"], "the gateway's": Own}
@@ -54,8 +55,9 @@ def figures() -> Figures:
     """All of it; about 30 seconds."""
     tables = {"limits-fixed": _fixed(), "limits-small": _too_small(), "limits-adaptive": _adaptive()}
     more = {"limits-joining": _joining(), "limits-slow": _slow_by_nature(), "limits-after": _after()}
+    more |= {"limits-batches": _batches()}
     units = {"limits-slower": _slower(), "limits-messages": _messages(), "limits-sizes": _sizes()}
-    return Figures({**tables, **more, **units}, [_fixed_chart(), _joining_chart()])
+    return Figures([_fixed_chart(), _joining_chart()], simulated={**tables, **more, **units})
 
 
 def _twice(workers: int, deadline: float, maker: Maker, *, drops: bool = False) -> Outcome:
@@ -126,7 +128,7 @@ def _slow_by_nature() -> str:
     As a node that is eight times as fast, and a round trip that takes the rest of the time.
     """
     case = Overload(0.8, 1, 10.0, seconds=2_000.0, warm_up=300.0, service=2.5 / 8, round_trip=2.5 * 7 / 8)
-    impatient: dict[str, Maker] = {"without twice the lowest latency": partial(Aimd, patient=False)}
+    impatient: dict[str, Maker] = {"without three times the lowest latency": partial(Aimd, patient=False)}
     rows = []
     for name, maker in {**COMPARED, **impatient}.items():
         found = simulate(case, maker)
@@ -150,18 +152,34 @@ def _after() -> str:
 
 
 def _slower() -> str:
-    """Images take three times as long after a minute; the hour from then, at 75 % of the capacity that is left."""
+    """Images take four times as long after a minute; the hour from then, at 75 % of the capacity that is left."""
 
     def slowness(at: float) -> float:
-        return 3.0 if at >= 60 else 1.0
+        return 4.0 if at >= 60 else 1.0
 
     rows = []
     for replicas, workers, (name, maker) in product((1, 16), (1, 10), AGEING.items()):
-        case = Overload(0.25, workers, 1.0, 3_660.0, 60.0, service=0.05 / replicas, slowness=slowness)
+        case = Overload(0.1875, workers, 1.0, 3_660.0, 60.0, service=0.05 / replicas, slowness=slowness)
         found = simulate(case._replace(replicas=replicas), maker)
         latencies = [milliseconds(found.latency(at)) for at in (50, 99)]
         rows.append([number(replicas), number(workers), name, percent(found.refused, 1), *latencies])
     return table(["replicas", "workers", "limiter", "refused", "p50, ms", "p99, ms"], rows)
+
+
+def _batches() -> str:
+    """A node that takes up to eight waiting images together, in some parts of the deadline."""
+    rows = []
+    for takes, workers in product((0.04, 0.08, 0.16, 0.25), (1, 10)):
+        cells = [milliseconds(takes), number(workers)]
+        for load, maker in product((0.8, TWICE), BATCHING.values()):
+            found = simulate(Overload(load, workers, 1.0, 300.0, service=takes / 8, batch=8), maker)
+            last = percent(found.refused, 1) if load < 1 else milliseconds(found.latency(99))
+            cells += [percent(found.goodput), last]
+        rows.append(cells)
+    head = ["a batch takes, ms", "workers"]
+    for (at, last), name in product({"80 %": "refused", "200 %": "p99, ms"}.items(), BATCHING):
+        head += [f"{at}, {name}: goodput", last]
+    return table(head, rows)
 
 
 def _messages() -> str:

@@ -21,7 +21,7 @@ def figures() -> Figures:
     """All of it; about 20 seconds."""
     cold = {count: vault.simulate([_starting(count)], 240.0) for count in COLD}
     tables = {"vault-steady": _steady(), "vault-cold": _cold(cold), "vault-in-vain": _in_vain(), "vault-away": _away()}
-    return Figures({**tables, "vault-sizes": _sizes()}, [_cold_chart(cold)])
+    return Figures([_cold_chart(cold)], simulated=tables, computed={"vault-sizes": _sizes()})
 
 
 def _spread(count: int, seconds: float) -> Floats:

@@ -117,3 +117,16 @@ def test_an_invalid_argument_is_refused() -> None:
 
     assert done.returncode == 2
     assert "must be a whole number, 2 or more, not 'none'" in done.stderr
+
+
+def test_the_simulation_is_checked_on_gateways_before_a_service() -> None:
+    printed = output("scale.check", "admission", "--quick")
+
+    name, _, head, _, row, *_, caption, _ = printed.splitlines()
+    cells = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert name == "check-admission"
+    assert cells["deadline"] == "1 s"
+    measured = [int(cell.removesuffix(" %")) for cell in row.split(" | ")[5:10:2]]
+    assert all(0 <= percent <= 200 for percent in measured)
+    assert measured[0] > 0
+    assert caption.startswith("*Measured on ")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from devstack.fpga import SimulatedEngine
-from devstack.fpga.engines import Device
+from devstack.fpga.engines import BatchingDevice, Device
 from devstack.fpga.timer import Timer
 from tests.support.devstack.fpga import picture
 
@@ -56,6 +56,26 @@ async def test_a_late_wake_up_does_not_delay_the_next_call(clock: SteppedTimer) 
     clock.time = 3 * MS  # the loop was busy when the first one ended
     await asyncio.gather(first, second)
     assert clock.ends == [2 * MS, 4 * MS]
+
+
+async def test_a_batching_device_takes_what_waits_when_it_becomes_free(clock: SteppedTimer) -> None:
+    device = BatchingDevice(2, 4, clock)
+    ended = dict[str, int]()
+
+    async def work(name: str, images: int) -> None:
+        await device.work(images)
+        ended[name] = clock.time // MS
+
+    first, *others = [
+        asyncio.create_task(work(name, images)) for name, images in (("a", 6), ("b", 3), ("given up", 1), ("c", 1))
+    ]
+    others += [asyncio.create_task(work("d", 2)), asyncio.create_task(work("e", 3))]
+    others.pop(1).cancel()
+    await asyncio.gather(first, *others)
+    assert ended == {"a": 2, "b": 4, "c": 4, "d": 6, "e": 8}
+    clock.time = 100 * MS
+    await work("later", 1)
+    assert ended["later"] == 102
 
 
 async def test_simulated_scores_are_a_distribution_that_depends_on_the_image_alone() -> None:
