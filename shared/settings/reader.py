@@ -128,7 +128,9 @@ class Reader:
                 own = name.rpartition("__")[0]
                 if own.upper() in self._listed():
                     meant = self._meant_of_service(name)
-                    self._unknown(name, f"is not known; {meant} may be meant" if meant else "is no setting of a service")
+                    self._unknown(
+                        name, f"is not known; {meant} may be meant" if meant else "is no setting of a service"
+                    )
                 else:
                     unlisted[own].append(name)
             elif meant := self._meant(name):
@@ -151,7 +153,9 @@ class Reader:
         import difflib  # noqa: PLC0415 - as below
 
         own, separator, key = name.upper().rpartition("__")
-        keys = [known.removeprefix(own + separator) for known in sorted(self.known) if known.startswith(own + separator)]
+        keys = [
+            known.removeprefix(own + separator) for known in sorted(self.known) if known.startswith(own + separator)
+        ]
         return next((f"{own}{separator}{one}" for one in difflib.get_close_matches(key, keys, 1)), "")
 
     def _unknown(self, name: str, what: str) -> None:
