@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 
 from shared.errors import (
     GatewayError,
     IdentityUnavailable,
-    Misconfigured,
     ServiceCertificateExpired,
     ServiceNameMismatch,
     ServiceUntrusted,
@@ -17,7 +17,7 @@ from shared.errors import (
 from shared.settings import ServiceSettings, Settings, Tls
 from shared.telemetry import log
 from tools.store_secrets import arguments, checks, inputs, settings
-from tools.store_secrets.arguments import Options
+from tools.store_secrets.arguments import Options, WrongCommand
 from tools.store_secrets.vault import Secrets
 
 # Of a photograph for a check.
@@ -32,6 +32,9 @@ def main(given: list[str] | None = None) -> int:
     options = arguments.parse(given)
     try:
         values = settings.environ(options)
+        if "IDENTITY_ENDPOINT" in values:
+            # Of a local stack: azure-identity looks for it in the environment alone.
+            os.environ.setdefault("IDENTITY_ENDPOINT", values["IDENTITY_ENDPOINT"])
         _run(options, settings.checked(values))
     except checks.Failed as failed:
         _print_failure(failed.step, failed.cause)
@@ -40,6 +43,8 @@ def main(given: list[str] | None = None) -> int:
         _print_failure("preparation", error)
         if isinstance(error, IdentityUnavailable | VaultForbidden) and options.identity == "default":
             print("  The identity is your own sign-in here: az login, with --tenant for the vault's tenant.")
+        elif isinstance(error, IdentityUnavailable):
+            print("  --identity managed asks this machine's. A local stack's needs IDENTITY_HEADER: see --help.")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -117,9 +122,9 @@ def _image(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(_LARGEST_IMAGE + 1)
     except OSError as error:
-        raise Misconfigured(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
+        raise WrongCommand(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
     if len(data) > _LARGEST_IMAGE:
-        raise Misconfigured(f"The file {str(path)!r} is larger than {_LARGEST_IMAGE // 1_000_000} MB.")
+        raise WrongCommand(f"The file {str(path)!r} is larger than {_LARGEST_IMAGE // 1_000_000} MB.")
     return data
 
 
