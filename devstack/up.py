@@ -118,7 +118,7 @@ def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = N
     rows = {
         "Web page": f"{addresses.host}/" if addresses.host else "",
         "Operations page": f"{addresses.host}/operations" if addresses.host else "",
-        "Score": f"{addresses.host}/api/score" if addresses.host else "",
+        "Score (POST)": f"{addresses.host}/api/score" if addresses.host else "",
         "Health": f"{addresses.host}/api/health/ready" if addresses.host else "",
         "FPGA service (gRPC, TLS)": addresses.fpga,
         "Triton (gRPC)": addresses.triton,
