@@ -4,6 +4,8 @@ import asyncio
 import base64
 import datetime as dt
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.support.control_planes import Response, Script
 from tests.support.devstack.processes import unused_port
 from tests.support.inference_service import KEYS, StartService
 from tests.support.key_vault import IDENTITY_HEADER, LocalVault, running_vault
-from tools.store_secrets.__main__ import main
+from tools.store_secrets.command import main
 
 CHALLENGE = Response(
     {"error": {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}},
@@ -272,3 +274,14 @@ async def test_a_part_of_a_fingerprint_is_no_fingerprint(run: Run, pin: str) -> 
         await run("cats", 1, "--pin", pin)
 
     assert ended.value.code == 2
+
+
+def test_without_the_packages_it_says_how_to_get_them() -> None:
+    # Isolated, and without site-packages: as the command that `azd up` prints runs on a machine of its own.
+    run = "import runpy, sys; sys.path.insert(0, '.'); runpy.run_module('tools.store_secrets', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-ISc", run], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert "A package is missing: " in ended.stderr
+    assert ".venv/bin/python -m pip install -r requirements.txt -c constraints.txt" in ended.stderr
+    assert "Traceback" not in ended.stderr

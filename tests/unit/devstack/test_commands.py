@@ -55,7 +55,7 @@ def test_invalid_options_are_refused(line: str, message: str, capsys: pytest.Cap
 
     assert end.value.code == 2
     printed = capsys.readouterr().err
-    assert printed.startswith(f"usage: python -m devstack {line.split()[0]} ")
+    assert printed.startswith(f"usage: python -m devstack {line.split(maxsplit=1)[0]} ")
     assert printed.rstrip().endswith(f"error: {message}")
 
 
