@@ -241,6 +241,8 @@ class Gateway:
             async with asyncio.timeout(HEALTH_SECONDS):
                 context = RequestContext("health", time.monotonic() + HEALTH_SECONDS)
                 reported = await service.upstream.reported_status(context)
+                # Of a model that is discovered: where the settings contradict it, every request fails.
+                await service.upstream.model_codec(context)
         except GatewayError as error:
             problem = error
         except TimeoutError:
