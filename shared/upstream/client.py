@@ -151,7 +151,8 @@ class ServiceClient:
             return await self.credentials.current()
 
     def _cause(self, error: AioRpcError) -> GatewayError:
-        why = as_configured(cause(error), self._settings)
+        pins = None if self.credentials is None else self.credentials.pins
+        why = as_configured(cause(error), self._settings, () if pins is None else pins.rejected)
         if self._presents and isinstance(why, ServiceUnreachable) and "Socket closed" in (error.details() or ""):
             why = ClientCertificateRefused(CLIENT_CERTIFICATE_REFUSED, retry_after=why.retry_after)
         withdrawn = self._slot.withdrawn

@@ -5,15 +5,17 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from shared import errors
+from shared.credentials.pins import Pins
 from shared.settings import Auth, ServiceSettings, Tls, Trust
+from shared.telemetry import RequestContext
 from shared.upstream.causes import cause
 from shared.upstream.client import ServiceClient
 from shared.upstream.configured import as_configured
 from tests.support.clock import Clock
-from tests.support.clocked_client import failed, failing
-from tests.support.fake_network import FakeNetwork, failure, network
+from tests.support.clocked_client import Vault, client, failed, failing, vault
+from tests.support.fake_network import FakeNetwork, Seen, failure, network
 
-__all__ = ["network"]
+__all__ = ["client", "network", "vault"]
 
 UNTRUSTED = failure(StatusCode.UNAVAILABLE, "SSL: CERTIFICATE_VERIFY_FAILED: self-signed certificate")
 FORGED = failure(StatusCode.UNAVAILABLE, "SSL: CERTIFICATE_VERIFY_FAILED: BAD_SIGNATURE")
@@ -67,6 +69,23 @@ def test_what_they_add_nothing_to_stays(own: dict[str, object], error: AioRpcErr
     why = cause(error)
 
     assert as_configured(why, settings(**own)) is why
+
+
+async def test_a_pin_that_has_expired_is_named_where_no_pin_matches(
+    network: FakeNetwork, client: ServiceClient, vault: Vault, clock: Clock
+) -> None:
+    async def untrusted(_: Seen) -> bytes:
+        raise UNTRUSTED
+
+    await client.call("/method", b"", RequestContext("request", clock.now + 10))
+    vault.pins = Pins(b"new ", ("new",), rejected=("pin 7c13 in 'cats-pins' expired on 2026-11-27",))
+    network.respond = untrusted
+
+    error, _ = await failed(client, clock)
+
+    assert isinstance(error, errors.ServiceUntrusted)
+    assert "no pin matches" in error.detail
+    assert "Not trusted: pin 7c13 in 'cats-pins' expired on 2026-11-27." in error.detail
 
 
 async def test_a_call_fails_with_the_cause_that_the_settings_explain(network: FakeNetwork, clock: Clock) -> None:
