@@ -72,6 +72,7 @@ def test_the_printed_function_key_is_accepted_and_no_other(served: StackProcess)
     assert [score(address).status_code, score(address, key[:-1]).status_code] == [401, 401]
     keys = served.folder / "host-keys.json"
     assert json.loads(keys.read_text())["default"] == key
+    assert served.addresses()["Key of operations"] == f"'master' in {keys}"
     assert keys.stat().st_mode & 0o077 == 0
 
 
