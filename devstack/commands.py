@@ -35,7 +35,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace | None:
     certificate_parser = commands.add_parser("certificate", help=certificate.HELP, description=certificate.DESCRIPTION)
     certificate.add_options(certificate_parser)
     fault.add_options(commands.add_parser("fault", help=fault.HELP, description=fault.DESCRIPTION))
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # By the command's own parser, whose usage lists what there is.
+        commands.choices.get(options.command, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command is None:
         parser.print_help()
         return None

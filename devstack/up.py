@@ -107,18 +107,21 @@ async def _up(supervisor: Supervisor, state: State, options: argparse.Namespace)
                 sample.printable(await telemetry.show(addresses.telemetry, trace, start.logs / "control.log")), end=""
             )
         matching = await golden.result(addresses.host, SERVICE) if photographs else ""
-        _print_addresses(addresses, key, sample.copy_to(options.folder / "photos", upload), matching)
+        keys_file = start.keys_file if key else None
+        _print_addresses(addresses, key, sample.copy_to(options.folder / "photos", upload), matching, keys_file)
     if not options.once:
         print("Ctrl-C ends it.", flush=True)
         # Until a signal, or a process that ends by itself, cancels this.
         await asyncio.Event().wait()
 
 
-def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = None, matching: str = "") -> None:
+def _print_addresses(
+    addresses: Addresses, key: str = "", photo: Path | None = None, matching: str = "", keys_file: Path | None = None
+) -> None:
     rows = {
         "Web page": f"{addresses.host}/" if addresses.host else "",
         "Operations page": f"{addresses.host}/operations" if addresses.host else "",
-        "Score": f"{addresses.host}/api/score" if addresses.host else "",
+        "Score (POST)": f"{addresses.host}/api/score" if addresses.host else "",
         "Health": f"{addresses.host}/api/health/ready" if addresses.host else "",
         "FPGA service (gRPC, TLS)": addresses.fpga,
         "Triton (gRPC)": addresses.triton,
@@ -127,6 +130,7 @@ def _print_addresses(addresses: Addresses, key: str = "", photo: Path | None = N
         "Key Vault": addresses.vault,
         "Managed identity": addresses.identity,
         "x-functions-key": key,
+        "Key of operations": f"'master' in {_relative(keys_file)}" if keys_file else "",
         "Sample photograph": _relative(photo) if photo else "",
         "Golden photographs": f"{matching} match" if matching else "",
     }

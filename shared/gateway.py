@@ -195,7 +195,9 @@ class Gateway:
         )
         for name, result in zip(names, results, strict=True):
             if isinstance(result, GatewayError):
-                log.warning("service %s is not ready: %s %s", name, result.slug, result.detail)
+                own = self._services[name].settings
+                where = f"{','.join(own.addresses)} port {own.port}"
+                log.warning("service %s (%s) is not ready: %s %s", name, where, result.slug, result.detail)
             elif isinstance(result, Exception):
                 log.error("service %s is not ready: internal-error %s", name, fault_path(result))
             elif isinstance(result, BaseException):
@@ -238,6 +240,8 @@ class Gateway:
             async with asyncio.timeout(HEALTH_SECONDS):
                 context = RequestContext("health", time.monotonic() + HEALTH_SECONDS)
                 reported = await service.upstream.reported_status(context)
+                # Of a model that is discovered: where the settings contradict it, every request fails.
+                await service.upstream.model_codec(context)
         except GatewayError as error:
             problem = error
         except TimeoutError:

@@ -9,6 +9,7 @@ because Azure mounts the package read-only: without it, every new instance would
 too.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -136,4 +137,6 @@ def _python(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m tools.dist", description="Make the package for Azure Functions.")
+    parser.add_argument("file", nargs="?", default=str(DEFAULT), help="where to write it (default: %(default)s)")
+    sys.exit(main(parser.parse_args().file))

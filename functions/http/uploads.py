@@ -73,7 +73,9 @@ async def submission(request: func.HttpRequest, max_images: int) -> Submission:
     if content_type.startswith("image/") or content_type == "application/octet-stream" or _is_image(body):
         return Submission([Upload("body", body)])
     given = f"is '{quoted(content_type, limit=80)}'" if content_type else "is missing"
-    raise UnsupportedContentType(f"The Content-Type {given}, and the body is not an image.")
+    # What curl -d says of a file, after it has removed the bytes of line ends.
+    curl = " With curl, send a file by --data-binary or -F." if content_type == _CURLS_DEFAULT else ""
+    raise UnsupportedContentType(f"The Content-Type {given}, and the body is not an image.{curl}")
 
 
 # --- Forms (RFC 7578) -------------------------------------------------------------------------------------------
@@ -238,6 +240,8 @@ def _check_count(images: Sized, max_images: int) -> None:
     if len(images) > max_images:
         raise TooManyImages(f"The request has more than {max_images} images.", limit=max_images)
 
+
+_CURLS_DEFAULT = "application/x-www-form-urlencoded"
 
 _FORMS: Mapping[str, Callable[[bytes, str, int], Submission]] = {
     "multipart/form-data": _multipart,

@@ -259,7 +259,7 @@ class CredentialCache:
             self._record_failure(error)
             raise
         except Exception as fault:
-            log.error("credentials could not be read: internal-error %s", fault_path(fault))
+            log.error("credentials could not be read for %s: internal-error %s", self._service, fault_path(fault))
             unexpected = InternalError(f"The credentials could not be read: {type(fault).__name__}.", retry_after=1)
             self._record_failure(unexpected)
             raise unexpected from fault
@@ -284,7 +284,7 @@ class CredentialCache:
         if self._snapshot is None:
             self._read_later(cold_pause(error, self._failures))
         kept = "there is no snapshot" if self._snapshot is None else "the last snapshot stays in use"
-        log.warning("credentials could not be read (%s): %s %s", kept, error.slug, error.detail)
+        log.warning("credentials could not be read for %s (%s): %s %s", self._service, kept, error.slug, error.detail)
 
     def _read_later(self, pause: float) -> None:
         if self._timer is not None:

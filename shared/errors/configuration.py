@@ -7,8 +7,8 @@ class Misconfigured(GatewayError):
     slug = "misconfigured"
     status = 500
     title = "The gateway's settings are wrong"
-    meaning = "The app settings cannot be used; the detail names each faulty one."
-    remedy = "Correct the app settings that the detail names, and restart the function app."
+    meaning = "The app settings cannot be used; the log, and GET /api/health/services with a key, name each faulty one."
+    remedy = "Correct the app settings that are named, and restart the function app."
 
 
 class InternalError(GatewayError):

@@ -46,6 +46,12 @@ class ServiceUntrusted(GatewayError):
     remedy = "Store the certificate that the service presents, or its authority's, in the pins secret."
 
 
+class AuthorityUntrusted(ServiceUntrusted):
+    """TRUST is public, which uses no pins:"""
+
+    remedy = "Name the authority's PEM file in TRUST_FILE; or set TRUST to pins, and store its certificate as the pin."
+
+
 class ServiceCertificateExpired(GatewayError):
     slug = "service-certificate-expired"
     status = 502
@@ -86,6 +92,20 @@ class KeysRefused(GatewayError):
         "The service accepts no key in Key Vault, also after they were read again; or forbids what is asked of it."
     )
     remedy = "Store the service's current keys in Key Vault; the gateway uses them within seconds."
+
+
+class KeyExpected(KeysRefused):
+    """The settings say that no key is sent:"""
+
+    remedy = (
+        "Set the service's AUTH to what it expects: key, bearer or entra. Over a connection without TLS none is sent."
+    )
+
+
+class TokenRefused(KeysRefused):
+    """AUTH is entra, which sends a token and no key:"""
+
+    remedy = "Compare AUTH_SCOPE with what the service expects, and see that the app's identity has a role there."
 
 
 class GatewayBusy(GatewayError):
@@ -129,7 +149,9 @@ class ServiceRejected(GatewayError):
     status = 502
     title = "The inference service rejects the gateway's call"
     meaning = "The service rejects the call: a wrong model, input, shape or type."
-    remedy = "Compare the service's MODEL, SIGNATURE, INPUT_NAME, INPUT_FORM and IMAGE_SIZE with what it serves."
+    remedy = (
+        "Compare the service's PROTOCOL, MODEL, SIGNATURE, INPUT_NAME, INPUT_FORM and IMAGE_SIZE with what it serves."
+    )
 
     def __init__(self, detail: str, code: str = "") -> None:
         """``code`` is the name of the gRPC status, as ``NOT_FOUND``; it is for callers inside the gateway."""

@@ -88,7 +88,10 @@ class SecretMissing(GatewayError):
     status = 503
     title = "A secret is missing from Key Vault"
     meaning = "The vault has no secret of that name."
-    remedy = "Create the secret, or correct the setting that names it."
+    remedy = (
+        "Create the secret, or correct the setting that names it. A service that takes no key has AUTH=none, and one "
+        "with a publicly trusted certificate TRUST=public."
+    )
 
 
 class SecretDisabled(GatewayError):

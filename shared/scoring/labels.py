@@ -18,14 +18,14 @@ _FEW = 10
 
 
 @functools.cache
-def load(source: str) -> tuple[str, ...]:
+def load(source: str, setting: str = "LABELS") -> tuple[str, ...]:
     """The names in index order: of a built-in list, or of a file in the app.
 
     ``imagenet`` is built in, and ``imagenet-background``, TensorFlow's, whose class 0 is the background.
     A file is UTF-8 with one name a line; a relative path starts at the app's folder.
 
     Raises:
-        Misconfigured: there is no such list or file.
+        Misconfigured: there is no such list or file; it names the setting.
     """
     if source == _WITH_BACKGROUND:
         return ("background", *load("imagenet"))
@@ -34,7 +34,11 @@ def load(source: str) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"LABELS is {source!r}, which is neither a built-in list nor a text file.") from error
+        raise Misconfigured(
+            f"{setting} is {source!r}, which is neither imagenet, imagenet-background, service nor a file of"
+            " UTF-8 text in the app (a relative path starts at the app's folder).",
+            settings=[setting],
+        ) from error
 
 
 def activated(values: npt.NDArray[np.float32], function: Activation) -> npt.NDArray[np.float32]:

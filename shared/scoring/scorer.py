@@ -30,12 +30,15 @@ from shared.scoring.images.geometry import Placement, unchanged
 from shared.scoring.own_names import OwnNames
 from shared.scoring.types import Prediction, Ranking, Upload
 from shared.settings import SERVICE_LABELS, Limits, Metadata, OutputKind, prefix
-from shared.telemetry import DECODE, RequestContext, metrics
+from shared.telemetry import DECODE, RequestContext, log, metrics
 from shared.upstream.codecs import Codec, ModelInterface, Output, Outputs, RequestTemplate, Selector, tensors
 from shared.upstream.codecs.outputs import classified
 from shared.upstream.service import Upstream
 
 _DEFAULT = Selector()
+
+# A probability may be a little above 1 by rounding.
+_ABOVE_ONE = 1.01
 
 # The encoded length of an image in a request, and more.
 _ELEMENT_BYTES = 16
@@ -72,8 +75,10 @@ class Scorer:
         self._executor = executor
         own = self._service.labels == SERVICE_LABELS
         self._own_names = OwnNames(upstream) if own else None
-        self._names = () if own or self._service.output is OutputKind.RAW else labels.load(self._service.labels)
+        self._names = () if own or self._service.output is OutputKind.RAW else self._named()
         self._default: tuple[Codec, RequestTemplate] | None = None
+        # Whether the log was told that labels or scores are doubtful.
+        self._doubted = False
 
     async def score(self, uploads: Sequence[Upload], ranking: Ranking, context: RequestContext) -> list[Prediction]:
         """Score the images, in their order; all or none.
@@ -174,6 +179,8 @@ class Scorer:
             if scores.size > len(names):
                 raise self._unnamed(scores.size, len(names))
             ranked = labels.rank(scores, names, ranking)
+            if not self._doubted and (scores.size < len(names) or (ranked and ranked[0].score > _ABOVE_ONE)):
+                self._doubt(scores.size, len(names))
             everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
             return Prediction(upload.name, ranked, everything, version)
 
@@ -367,6 +374,18 @@ class Scorer:
         """The scores of one image, and the model's version."""
         version = self._version(output.version)
         return labels.activated(output.values, self._service.activation_function), version
+
+    def _named(self) -> tuple[str, ...]:
+        return labels.load(self._service.labels, f"{prefix(self._service.name)}LABELS")
+
+    def _doubt(self, classes: int, names: int) -> None:
+        """Say once in the log that labels or scores are probably not what their readers take them for."""
+        self._doubted, own = True, prefix(self._service.name)
+        if classes < names:
+            which = f"returns {classes} classes, and {own}LABELS has {names} names: set it to the model's own"
+        else:
+            which = f"returns scores above 1, which are no probabilities: {own}ACTIVATION=softmax or sigmoid makes them"
+        log.warning("service %s: its model %s", self._service.name, which)
 
     def _unnamed(self, classes: int, names: int) -> ServiceAnswerInvalid:
         own = prefix(self._service.name)

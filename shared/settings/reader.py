@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
@@ -118,14 +119,44 @@ class Reader:
 
     def check_unknown(self) -> None:
         """Find misspelled settings: a service's that nothing reads, and names that resemble an unset setting's."""
+        unlisted: defaultdict[str, list[str]] = defaultdict(list)
         for name in sorted(self._environ):
             # OpenTelemetry's others are for the Functions host.
             if name in self.known or name.startswith("OTEL_"):
                 continue
             if name.startswith(SERVICE_PREFIX):
-                self._unknown(name, "is not known: it is misspelled, or SERVICES does not list its service")
+                own = name.rpartition("__")[0]
+                if own.upper() in self._listed():
+                    meant = self._meant_of_service(name)
+                    self._unknown(
+                        name, f"is not known; {meant} may be meant" if meant else "is no setting of a service"
+                    )
+                else:
+                    unlisted[own].append(name)
             elif meant := self._meant(name):
                 self._unknown(name, f"is not known; {meant} may be meant")
+        for own, names in unlisted.items():
+            self._unlisted(own.removeprefix(SERVICE_PREFIX).lower().replace("_", "-"), names)
+
+    def _unlisted(self, service: str, names: list[str]) -> None:
+        """One fault for all settings of a service: what is wrong is one name."""
+        self.names += names
+        others = f" and {len(names) - 1} more of that service are" if len(names) > 1 else " is"
+        self.faults.append(f"{names[0]}{others} not known: SERVICES does not list {service[:63]!r}")
+
+    def _listed(self) -> set[str]:
+        """What the names of the listed services' settings begin with, without the last underscores."""
+        return {name.rpartition("__")[0] for name in self.known if name.startswith(SERVICE_PREFIX)}
+
+    def _meant_of_service(self, name: str) -> str:
+        """The setting of the same service whose misspelling a name is; empty where there is none."""
+        import difflib  # noqa: PLC0415 - as below
+
+        own, separator, key = name.upper().rpartition("__")
+        keys = [
+            known.removeprefix(own + separator) for known in sorted(self.known) if known.startswith(own + separator)
+        ]
+        return next((f"{own}{separator}{one}" for one in difflib.get_close_matches(key, keys, 1)), "")
 
     def _unknown(self, name: str, what: str) -> None:
         self.names.append(name)
@@ -377,7 +408,7 @@ def https(*, loopback_http: bool = False, example: str = "") -> Kind[str]:
         is_local = loopback_http and parts.scheme == "http" and parts.hostname in _LOOPBACK
         if value and not (parts.hostname and (parts.scheme == "https" or is_local)):
             # The value is not repeated: a webhook's address is a secret.
-            reader.fault(key, "is not an https address")
+            reader.fault(key, f"is not an https address{f', {example}' if example else ''}")
         return value
 
     return Kind(read, "required" if example else "")

@@ -14,6 +14,11 @@ from shared import errors
 from shared.errors import GatewayError
 from shared.quoting import quoted
 
+# What the settings may say more of.
+NO_PIN = "The handshake failed: no pin matches the certificate that the service presents."
+NO_CONNECTION = "The connection to the service could not be made, or broke."
+KEY_REFUSED = "The service refuses the key that was tried last."
+
 # Of calls that did not reach the service.
 _CONNECTION: tuple[tuple[str, type[GatewayError], str], ...] = (
     (
@@ -39,7 +44,7 @@ _CONNECTION: tuple[tuple[str, type[GatewayError], str], ...] = (
     (
         "CERTIFICATE_VERIFY_FAILED",
         errors.ServiceUntrusted,
-        "The handshake failed: no pin matches the certificate that the service presents.",
+        NO_PIN,
     ),
     (
         "missing selected ALPN property",
@@ -83,8 +88,8 @@ _STATUS: Mapping[StatusCode, type[GatewayError]] = {
 }
 
 _DETAILS: Mapping[type[GatewayError], str] = {
-    errors.ServiceUnreachable: "The connection to the service could not be made, or broke.",
-    errors.KeysRefused: "The service refuses the key that was tried last.",
+    errors.ServiceUnreachable: NO_CONNECTION,
+    errors.KeysRefused: KEY_REFUSED,
     errors.DeadlineExceeded: "The deadline passed while the service was scoring.",
     errors.ServiceBusy: "The service reports that its resources are exhausted.",
 }

@@ -16,6 +16,7 @@ from shared.telemetry.trace import Call, random_id
 from shared.upstream.admission import Admission
 from shared.upstream.causes import CLIENT_CERTIFICATE_REFUSED, cause, is_outage, is_trust_failure
 from shared.upstream.channel import Channel, Target
+from shared.upstream.configured import as_configured
 from shared.upstream.recovery import Recovery
 from shared.upstream.slot import ChannelSlot, short
 
@@ -46,6 +47,7 @@ class ServiceClient:
     def __init__(self, service: ServiceSettings, credentials: CredentialCache | None) -> None:
         self.credentials = credentials
         self._service = service.name
+        self._settings = service
         self._server = ",".join(service.addresses), service.port
         self._slot = ChannelSlot(Target.of(service), service.name)
         self._recovery = Recovery(self._slot, credentials, service.name)
@@ -149,7 +151,8 @@ class ServiceClient:
             return await self.credentials.current()
 
     def _cause(self, error: AioRpcError) -> GatewayError:
-        why = cause(error)
+        pins = None if self.credentials is None else self.credentials.pins
+        why = as_configured(cause(error), self._settings, () if pins is None else pins.rejected)
         if self._presents and isinstance(why, ServiceUnreachable) and "Socket closed" in (error.details() or ""):
             why = ClientCertificateRefused(CLIENT_CERTIFICATE_REFUSED, retry_after=why.retry_after)
         withdrawn = self._slot.withdrawn

@@ -66,11 +66,16 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def _own(kind: type[GatewayError]) -> list[type[GatewayError]]:
+    """A type's distinctions in the gateway; commands have some of their own."""
+    return [one for one in kind.__subclasses__() if one.__module__ == kind.__module__]
+
+
 def _section(kind: type[GatewayError]) -> str:
     rows = [("status", str(kind.status)), ("title", kind.title), ("meaning", kind.meaning)]
     rows += [("remedy", kind.remedy)] if kind.remedy else []
     # Of a cause that has one of its own; it is in the response's remedy.
-    rows += [("remedy", f"{one.__doc__} {one.remedy}") for one in kind.__subclasses__() if "remedy" in vars(one)]
+    rows += [("remedy", f"{one.__doc__} {one.remedy}") for one in _own(kind) if "remedy" in vars(one)]
     example = EXAMPLES[kind.slug]
     rows.append(("for example", str(example["detail"])))
     members = ", ".join(f"`{name}`" for name in example if name != "detail")

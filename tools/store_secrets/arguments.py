@@ -1,9 +1,14 @@
 """The command line: which service, which vault, which secrets."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from shared.errors import Misconfigured
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 _DESCRIPTION = """\
 Checks the secrets of an inference service as the gateway will use them: the service is reachable, its certificate is
@@ -15,11 +20,19 @@ examples:
   python -m tools.store_secrets imagenet --vault my-vault --set ADDRESS=fpga.example.com --ask-keys --pins service.pem
   python -m tools.store_secrets --vault my-vault --settings infra/main.parameters.json --ask-keys --pin 3f8a... --write
   python -m tools.store_secrets --settings local.settings.json --identity managed imagenet
+    (with a local stack in another terminal, after export IDENTITY_HEADER="$(cat .devstack/state/identity.key)")
 
 Secrets are read from a prompt or from files (- is the standard input), never from the command line, and never printed.
 The identity is your own sign-in (az login), which needs the role 'Key Vault Secrets Officer' to write.
 The exit code is 0 where all is well, 1 where a check or a write failed, 2 where the command line is wrong.
 """
+
+
+class WrongCommand(Misconfigured):
+    """What the command line names cannot be used."""
+
+    title = "The command cannot start"
+    remedy = "Correct the command line: --help describes it."
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         given.identity,
         given.ask_keys,
         files,
-        given.pin,
+        given.pin or "",
         given.image,
         given.write,
         given.check,
@@ -105,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--pins", metavar="FILE", help="PEM certificates to trust: the service's own or its authority's")
     what.add_argument(
         "--pin",
-        default="",
+        type=_fingerprint,
         metavar="SHA256",
         help="also trust the certificate that the service presents, if this is its fingerprint: take it from the "
         "service's owner, not from this command's output",
@@ -129,3 +142,12 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator or not key:
         raise argparse.ArgumentTypeError("KEY=VALUE is expected, as in ADDRESS=fpga.example.com")
     return key, value
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.replace(":", "").strip().lower()
+    if not _SHA256.fullmatch(digits):
+        raise argparse.ArgumentTypeError(
+            f"a whole SHA-256 fingerprint, 64 hexadecimal digits, is expected, not {text!r}"
+        )
+    return digits

@@ -13,16 +13,23 @@ from cryptography import x509
 
 from shared.credentials.pins import pem, read_pins, split
 from shared.credentials.secrets import Secret, usable_keys
-from shared.errors import InvalidKey, InvalidPin, Misconfigured, ServiceUnreachable
+from shared.errors import InvalidKey, InvalidPin, ServiceUnreachable
 from shared.rotation.presented import Presented
 from shared.rotation.service_probe import handshake
 from shared.rotation.stored import read_certificate
 from shared.rotation.validate import Requirements, UnreadableCertificate, validate
 from shared.settings import Auth, ServiceSettings, Trust
-from tools.store_secrets.arguments import Options
+from tools.store_secrets.arguments import Options, WrongCommand
 
 # Key Vault's limit.
 _LONGEST = 25_000
+
+
+class AnotherFingerprint(InvalidPin):
+    """What is presented is not what was expected: storing it is the last thing to do."""
+
+    remedy = "Ask the service's owner for the fingerprint of its certificate."
+
 
 type Ask = Callable[[str], str]
 
@@ -48,7 +55,7 @@ def given(options: Options, service: ServiceSettings, ask: Ask = getpass.getpass
     unused += ["keys"] if service.auth not in {Auth.KEY, Auth.BEARER} and _has_keys(options) else []
     if unused:
         what = ", ".join(unused).replace("_", " ")
-        raise Misconfigured(
+        raise WrongCommand(
             f"The settings use no {what}: see TRUST, AUTH, CLIENT_CERTIFICATE_SECRET and CONTROL_PLANE_NAME."
         )
     return found
@@ -97,11 +104,10 @@ def pinned(service: ServiceSettings, fingerprint: str, before: str) -> str:
         InvalidPin: another certificate is presented.
         ServiceUnreachable: none is.
     """
-    wanted = fingerprint.replace(":", "").strip().lower()
     for one, text in presented(service):
-        if hmac.compare_digest(one.fingerprint.encode(), wanted.encode()):
+        if hmac.compare_digest(one.fingerprint.encode(), fingerprint.encode()):
             return "".join(map(pem, split(before + text)))
-    raise InvalidPin(
+    raise AnotherFingerprint(
         "The service presents a certificate of another fingerprint than --pin. Do not trust it before its owner has "
         "confirmed which one is right: somebody may be on the way to the service."
     )
@@ -115,9 +121,9 @@ def _content(path: str) -> bytes:
     try:
         data = sys.stdin.buffer.read(_LONGEST + 1) if path == "-" else _read(Path(path))
     except OSError as error:
-        raise Misconfigured(f"The file {path!r} cannot be read: {error.strerror}.") from error
+        raise WrongCommand(f"The file {path!r} cannot be read: {error.strerror}.") from error
     if len(data) > _LONGEST:
-        raise Misconfigured(f"The file {path!r} is larger than Key Vault's 25 kB.")
+        raise WrongCommand(f"The file {path!r} is larger than Key Vault's 25 kB.")
     return data
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.errors import Misconfigured
 from shared.settings import Settings, load, prefix
-from tools.store_secrets.arguments import Options
+from tools.store_secrets.arguments import Options, WrongCommand
 
 # In azd's parameter files; a default may follow.
 _VARIABLE = re.compile(r"\$\{(\w+)(?:=([^}]*))?\}")
@@ -30,8 +30,8 @@ def environ(options: Options) -> dict[str, str]:
     listed = [name for name in re.split(r"[,\s]+", found.get("SERVICES", "")) if name]
     service = options.service or (listed[0] if len(listed) == 1 else "")
     if not service:
-        which = f"one of {', '.join(listed)}" if listed else "its name, as in imagenet"
-        raise Misconfigured(f"No service is named: write {which} as the first argument.")
+        which = f"one of {', '.join(listed)}" if listed else "its name, such as imagenet"
+        raise WrongCommand(f"No service is named: write {which}, as the first argument.")
     own = prefix(service)
     chosen = {key: value for key, value in found.items() if not key.startswith("SERVICE__") or key.startswith(own)}
     chosen.pop("DEFAULT_SERVICE", None)
@@ -84,11 +84,11 @@ def _from_file(path: Path) -> dict[str, str]:
         document = json.loads(text) if len(text) <= _LONGEST else None
         found = _values(document)
     except OSError as error:
-        raise Misconfigured(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
+        raise WrongCommand(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise Misconfigured(f"The file {str(path)!r} is not JSON in UTF-8.") from error
+        raise WrongCommand(f"The file {str(path)!r} is not JSON in UTF-8.") from error
     if found is None:
-        raise Misconfigured(f"The file {str(path)!r} has no settings: an object of names and texts is expected.")
+        raise WrongCommand(f"The file {str(path)!r} has no settings: an object of names and texts is expected.")
     return {key: _VARIABLE.sub(_substituted, value) for key, value in found.items()}
 
 

@@ -17,6 +17,9 @@ _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_l
 
 type OnLog = Callable[[RpcLog], None]
 
+# Seconds for streams to end.
+_GRACE = 1.0
+
 
 class StreamEnded(Exception):
     """The worker ended before it answered; the message says how."""
@@ -107,7 +110,8 @@ class StreamServer:
         self._expected[stream.worker_id] = stream
 
     async def close(self) -> None:
-        await self._server.stop(None)
+        # The streams of workers that have ended end in a moment; one that is cancelled would log a stack trace.
+        await self._server.stop(_GRACE)
 
     async def _handle(self, messages: AsyncIterator[StreamingMessage], context: Any) -> None:
         first = await anext(messages, None)

@@ -104,6 +104,8 @@ async def test_a_model_that_the_service_does_not_have_is_not_ready() -> None:
         "pixels": True,
         "wrong": False,
     }
+    assert health["wrong"].problem is not None
+    assert "unknown model" in health["wrong"].problem.detail
 
 
 @pytest.mark.usefixtures("endpoints")
@@ -114,3 +116,8 @@ async def test_a_contradiction_is_an_error_that_names_both_sides(monkeypatch: py
 
     assert response.problem == "misconfigured"
     assert response.json["detail"] == "SERVICE__PIXELS__IMAGE_SIZE is 299; the model takes FP32 [-1,224,224,3]."
+    health = (await gateway.gateway().health())["pixels"]
+    assert isinstance(health, gateway.ServiceHealth)
+    assert (health.reported, health.ready) == ("serving", False), "every request fails"
+    assert health.problem is not None
+    assert health.problem.detail == response.json["detail"]

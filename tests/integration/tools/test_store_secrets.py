@@ -4,6 +4,8 @@ import asyncio
 import base64
 import datetime as dt
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.support.control_planes import Response, Script
 from tests.support.devstack.processes import unused_port
 from tests.support.inference_service import KEYS, StartService
 from tests.support.key_vault import IDENTITY_HEADER, LocalVault, running_vault
-from tools.store_secrets.__main__ import main
+from tools.store_secrets.command import main
 
 CHALLENGE = Response(
     {"error": {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}},
@@ -119,7 +121,7 @@ async def test_a_presented_certificate_is_shown_and_pinned_by_its_fingerprint_on
     assert code == 1
     assert f"SHA-256 {own}" in printed
     assert "Ask the service's owner for the fingerprint" in printed
-    code, printed = await run("dogs", port, *keys, "--pin", own[:-1] + "x", "--write")
+    code, printed = await run("dogs", port, *keys, "--pin", own[:-1] + f"{int(own[-1], 16) ^ 1:x}", "--write")
     assert code == 1
     assert "another fingerprint than --pin" in printed
     with pytest.raises(AssertionError):
@@ -137,7 +139,11 @@ async def test_a_presented_certificate_is_shown_and_pinned_by_its_fingerprint_on
         ({}, ("wrong.txt", "second.txt"), "FAILED at key birds-primary-key: The inference service refuses"),
         ({}, ("first.txt", "wrong.txt"), "FAILED at key birds-secondary-key: The inference service refuses"),
         ({}, ("pins.pem", "second.txt"), "'birds-primary-key' has characters other than printable ASCII"),
-        ({}, ("none.txt", "second.txt"), "none.txt' cannot be read: No such file"),
+        (
+            {},
+            ("none.txt", "second.txt"),
+            "none.txt' cannot be read: No such file or directory. Correct the command line",
+        ),
         ({"TLS_NAME": "else.example.com"}, (), "for another name (service-name-mismatch)"),
         ({"MODEL": "no-such-model"}, (), "rejects the gateway's call (service-rejected)"),
         ({"INPUT_FORM": "discovered", "INPUT_NAME": "pixels"}, (), "INPUT_NAME is 'pixels'; the model's inputs are"),
@@ -240,3 +246,42 @@ async def test_a_client_certificate_in_pkcs12_is_stored_in_base64(
 
     assert code == 0, printed
     assert base64.b64decode(vault.get("bees-client")) == data
+
+
+async def test_a_local_stack_s_settings_say_where_its_identity_is(
+    start: StartService, run: Run, files: Path, local: LocalVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IDENTITY_ENDPOINT")
+    path, port = files / "local.json", (await start()).port
+    own = {"SERVICE__CATS__ADDRESS": "localhost", "SERVICE__CATS__PORT": f"{port}", "KEY_VAULT_CA_FILE": f"{local.ca}"}
+    values = {"SERVICES": "cats", "KEY_VAULT_URL": local.address, "IDENTITY_ENDPOINT": local.identity, **own}
+    path.write_text(json.dumps({"Values": values}))
+    more = ("--settings", str(path), "--identity", "managed")
+
+    code, printed = await run("cats", port, *more, *given(files))
+    monkeypatch.delenv("IDENTITY_ENDPOINT")
+    monkeypatch.delenv("IDENTITY_HEADER")
+    refused, said = await run("cats", port, *more)
+
+    assert (code, refused) == (0, 1), printed
+    assert "vault can be read" in printed
+    assert "A local stack's needs IDENTITY_HEADER" in said
+
+
+@pytest.mark.parametrize("pin", ["3f8a", "zz" * 32])
+async def test_a_part_of_a_fingerprint_is_no_fingerprint(run: Run, pin: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        await run("cats", 1, "--pin", pin)
+
+    assert ended.value.code == 2
+
+
+def test_without_the_packages_it_says_how_to_get_them() -> None:
+    # Isolated, and without site-packages: as the command that `azd up` prints runs on a machine of its own.
+    run = "import runpy, sys; sys.path.insert(0, '.'); runpy.run_module('tools.store_secrets', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-ISc", run], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert "A package is missing: " in ended.stderr
+    assert ".venv/bin/python -m pip install -r requirements.txt -c constraints.txt" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -113,7 +113,7 @@ class StackProcess:
     @cached_property
     def url(self) -> str:
         """The URL of the Functions host, once the stack serves."""
-        return self.addresses()["Score"].removesuffix("/api/score")
+        return self.addresses()["Score (POST)"].removesuffix("/api/score")
 
     @cached_property
     def settings(self) -> Mapping[str, str]:

@@ -66,18 +66,19 @@ def test_the_sample_photograph_is_scored_by_the_real_model(served: StackProcess)
 
 
 def test_the_printed_function_key_is_accepted_and_no_other(served: StackProcess) -> None:
-    address, key = served.addresses()["Score"], served.addresses()["x-functions-key"]
+    address, key = served.addresses()["Score (POST)"], served.addresses()["x-functions-key"]
 
     assert best_label(score(address, key)) == "espresso"
     assert [score(address).status_code, score(address, key[:-1]).status_code] == [401, 401]
     keys = served.folder / "host-keys.json"
     assert json.loads(keys.read_text())["default"] == key
+    assert served.addresses()["Key of operations"] == f"'master' in {keys}"
     assert keys.stat().st_mode & 0o077 == 0
 
 
 def test_the_logs_show_the_requests_and_no_secret(served: StackProcess) -> None:
     state, logs = served.folder / "state", served.folder / "logs"
-    score(served.addresses()["Score"], served.addresses()["x-functions-key"])
+    score(served.addresses()["Score (POST)"], served.addresses()["x-functions-key"])
     texts = {file.name: file.read_text() for file in logs.iterdir()}
 
     assert sorted(texts) == ["control.log", "identity.log", "vault.log"]
@@ -117,7 +118,7 @@ def test_once_scores_and_ends_in_a_hostile_environment(tmp_path: Path) -> None:
 
         assert running.out.isascii()
         assert "%  ####" in running.out
-        assert running.addresses()["Score"].startswith("http://localhost:")
+        assert running.addresses()["Score (POST)"].startswith("http://localhost:")
         assert SERVING not in running.out
         assert "Golden photographs" not in running.out, "the simulated engine knows none"
         assert running.addresses()["Sample photograph"] == "stack/photos/coffee.png"

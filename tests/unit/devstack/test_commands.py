@@ -31,6 +31,7 @@ MILLISECONDS = "argument --latency-ms: must be a number of milliseconds, 0 or mo
     [
         ("up --workers 0", f"argument --workers: {WHOLE} 1 to 64, not '0'"),
         ("up --ports-from 65532", f"argument --ports-from: {WHOLE} 0 to 65531, not '65532'"),
+        ("up --port-from 8000 --once x", "unrecognized arguments: --port-from 8000 x"),
         ("up --latency-ms nan", f"{MILLISECONDS} 'nan'"),
         ("up --latency-ms 2", "--latency-ms is about the simulated engine: add --engine simulated, or leave it out"),
         (
@@ -53,7 +54,9 @@ def test_invalid_options_are_refused(line: str, message: str, capsys: pytest.Cap
         commands.parse(line.split())
 
     assert end.value.code == 2
-    assert capsys.readouterr().err.rstrip().endswith(f"error: {message}")
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"usage: python -m devstack {line.split(maxsplit=1)[0]} ")
+    assert printed.rstrip().endswith(f"error: {message}")
 
 
 @pytest.mark.parametrize("name", ["__init__", "__main__"])

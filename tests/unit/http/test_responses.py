@@ -60,7 +60,7 @@ def test_a_problem_document_has_detail_and_remedy() -> None:
         "title": "The gateway's settings are wrong",
         "status": 500,
         "detail": "SERVICES lists no service.",
-        "remedy": "Correct the app settings that the detail names, and restart the function app.",
+        "remedy": "Correct the app settings that are named, and restart the function app.",
         "settings": ["SERVICES"],
         "request_id": "an-id",
     }

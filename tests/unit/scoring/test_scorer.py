@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ from shared.errors import (
     DamagedImage,
     DeadlineExceeded,
     ImageTooLarge,
+    Misconfigured,
     ServiceFailed,
     ServiceRejected,
     TooManyImages,
@@ -97,6 +99,34 @@ async def test_an_encoded_image_is_forwarded_unchanged(scorer: MakeScorer) -> No
     assert predictions[0].file == "a.png"
     assert [(label.id, label.label, label.score) for label in predictions[0].labels] == [(1, "goldfish", 0.75)]
     assert predictions[0].scores is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "doubt"),
+    [
+        ((0.25, 0.75), "returns 2 classes, and SERVICE__CATS__LABELS has 3 names: set it to the model's own"),
+        ((2.5, 0.75, -1), "scores above 1, which are no probabilities: SERVICE__CATS__ACTIVATION=softmax or sigmoid"),
+        ((0.25, 0.75, 0), ""),
+    ],
+)
+async def test_the_log_says_once_that_labels_are_doubtful(
+    scorer: MakeScorer, tmp_path: Path, caplog: pytest.LogCaptureFixture, scores: tuple[float, ...], doubt: str
+) -> None:
+    (tmp_path / "cats.txt").write_text("tabby\npersian\nsiamese\n", encoding="utf-8")
+    mine = scorer(Service(*scores), labels=str(tmp_path / "cats.txt"))
+
+    for _ in range(2):
+        await mine.score([Upload("a.png", picture())], Ranking(), context())
+
+    assert [doubt in record.message for record in caplog.records] == ([True] if doubt else [])
+
+
+def test_a_list_of_labels_that_is_missing_is_named_with_its_setting(scorer: MakeScorer) -> None:
+    with pytest.raises(Misconfigured) as error:
+        scorer(Service(), labels="cats.txt")
+
+    assert "SERVICE__CATS__LABELS is 'cats.txt', which is neither imagenet" in error.value.detail
+    assert error.value.members["settings"] == ["SERVICE__CATS__LABELS"]
 
 
 async def test_a_tensor_is_made_where_the_service_accepts_tensors(scorer: MakeScorer) -> None:

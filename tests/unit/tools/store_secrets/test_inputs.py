@@ -81,6 +81,6 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     assert "larger than Key Vault's 25 kB" in refused("--primary-key", tmp_path / "large")
     assert "is not text" in refused("--primary-key", tmp_path / "binary")
     assert "its END line is missing" in refused("--pins", tmp_path / "cut")
-    assert "use no pins" in refused("--pin", "00", service=public)
+    assert "use no pins" in refused("--pin", "00" * 32, service=public)
     assert "use no keys" in refused("--ask-keys", service=public)
     assert "use no client certificate" in refused("--client-certificate", tmp_path / "empty", service=public)
