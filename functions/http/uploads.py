@@ -8,15 +8,14 @@ import asyncio
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 
 import azure.functions as func
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
-from functions.http import json_strings
+from functions.http import forms, json_strings
 from functions.http.bodies import body_of
 from shared.errors import (
     EmptyBody,
@@ -35,9 +34,9 @@ from shared.scoring.types import Upload
 # Members of a form or of JSON that the query may have as well.
 OPTIONS = ("top", "threshold", "partial")
 
-# Text fields beside the files of a form, and the bytes that a part's headers may have.
-_MAX_FIELDS, _MAX_PART_HEADERS = 100, 16_384
-# The form is parsed in pieces of so many bytes: a part's headers are then found too long before they are all there.
+# Text fields beside the files of a form.
+_MAX_FIELDS = 100
+# Base64 is decoded in pieces of so many bytes.
 _PIECE = 262_144
 _MAX_OPTION = 40
 # Bytes that are parsed on the event loop.
@@ -81,22 +80,13 @@ async def submission(request: func.HttpRequest, max_images: int) -> Submission:
 # --- Forms (RFC 7578) -------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Part:
-    name: str
-    filename: str | None
-    encoding: str
-    content_type: str
-    data: bytes = b""
-
-
 def _multipart(body: bytes, header: str, max_images: int) -> Submission:
     boundary = parse_options_header(header)[1].get("boundary", "")
     if not boundary:
         raise MalformedMultipart("The Content-Type names no boundary.")
     images, options, fields = list[Upload](), dict[str, str](), list[str]()
     try:
-        for part in _parts(body, boundary):
+        for part in forms.parts(body, boundary):
             image = _image_of(part)
             if image is not None:
                 images.append(image)
@@ -117,26 +107,7 @@ def _multipart(body: bytes, header: str, max_images: int) -> Submission:
     return Submission(images, options)
 
 
-def _parts(body: bytes, boundary: str) -> Iterator[_Part]:
-    decoder = MultipartDecoder(boundary.encode("utf-8", "replace"), max_form_memory_size=_PIECE + _MAX_PART_HEADERS)
-    part, chunks = None, list[bytes]()
-    view = memoryview(body)
-    for at in range(0, len(body) + _PIECE, _PIECE):
-        # The end of the body is None.
-        decoder.receive_data(view[at : at + _PIECE] if at < len(body) else None)  # type: ignore[arg-type] # as bytes
-        while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
-            if isinstance(event, Field | File):
-                headers, name = event.headers, event.filename if isinstance(event, File) else None
-                encoding = headers.get("content-transfer-encoding", "").strip().lower()
-                part, chunks = _Part(event.name or "", name, encoding, headers.get("content-type", "")), []
-            elif isinstance(event, Data) and part is not None:
-                chunks.append(event.data)
-                if not event.more_data:
-                    part.data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-                    yield part
-
-
-def _image_of(part: _Part) -> Upload | None:
+def _image_of(part: forms.Part) -> Upload | None:
     """The image in a part; None for a text field, and for a file field that was left empty."""
     if part.filename == "" and not part.data:
         return None
