@@ -9,7 +9,8 @@ from azure.functions.warmup import WarmUpContext
 from functions.http.problems import anonymous_problem, anonymous_problem_response, problem, respond
 from functions.http.responses import json_response
 from shared.errors import GatewayError
-from shared.gateway import ServiceHealth, SplitHealth, gateway, prepare
+from shared.gateway import gateway, prepare
+from shared.health import ServiceHealth, SplitHealth
 from shared.telemetry import log
 from shared.telemetry.background_log import Invocation
 

@@ -17,7 +17,8 @@ from functions.health import details
 from functions.http.problems import problem, respond
 from functions.http.responses import json_response
 from shared.errors import GatewayError
-from shared.gateway import Gateway, ServiceHealth, SplitHealth, gateway
+from shared.gateway import Gateway, gateway
+from shared.health import ServiceHealth, SplitHealth
 from shared.telemetry import metrics
 from shared.telemetry.instruments import Counter
 

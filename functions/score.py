@@ -14,7 +14,8 @@ from functions.http.responses import json_response
 from functions.http.routing import served
 from functions.http.uploads import submission
 from shared.errors import GatewayError
-from shared.gateway import Service, ServiceHealth, SplitHealth, gateway
+from shared.gateway import Service, gateway
+from shared.health import ServiceHealth, SplitHealth
 from shared.scoring.types import Prediction, Upload
 from shared.settings import InputForm, OutputKind
 from shared.telemetry import RequestContext

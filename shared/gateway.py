@@ -15,6 +15,7 @@ from shared import settings
 from shared.credentials.secrets import Secret
 from shared.credentials.vault import Vault
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
+from shared.health import ServiceHealth, SplitHealth, split_health
 from shared.quoting import quoted
 from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
 from shared.telemetry import RequestContext, fault_path, log, record, worker_log
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from shared.rotation.scheduler import Rotations
     from shared.scoring.decoding.decoder import Decoder
     from shared.scoring.decoding.memory import Memory
-    from shared.scoring.golden.watch import Golden, GoldenStatus
+    from shared.scoring.golden.watch import Golden
     from shared.scoring.models import Model
     from shared.scoring.scorer import Scorer
-    from shared.traffic.split import Share, Split
+    from shared.traffic.split import Split
     from shared.upstream.codecs import Codec
     from shared.upstream.service import Upstream
 
@@ -68,44 +69,6 @@ class Service:
         if (cache := self.upstream.client.credentials) is not None:
             cache.close()
         await self.upstream.client.close()
-
-
-@dataclass(frozen=True)
-class ServiceHealth:
-    """The health of one service at the moment.
-
-    ``reported`` is the status that the service reports of itself; ``credentials_age`` is in seconds, None where there
-    are none; ``vault_problem`` is why the credentials are not being renewed; ``golden`` is None where the service has
-    no golden photographs.
-    """
-
-    reported: str
-    channel: str
-    credentials_age: float | None
-    vault_problem: GatewayError | None
-    problem: GatewayError | None
-    golden: "GoldenStatus | None" = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can be scored with: it reports so, or reports no status but responds.
-
-        With GOLDEN_ENFORCE its golden photographs must match, too.
-        """
-        blocked = self.golden is not None and self.golden.blocks
-        return self.problem is None and self.reported in {"serving", "unknown"} and not blocked
-
-
-@dataclass(frozen=True)
-class SplitHealth:
-    """The health of a split: its members' shares at the moment.
-
-    It is ready where one of them that gets requests is; ``problem`` is that of one otherwise.
-    """
-
-    ready: bool
-    shares: "Mapping[str, Share]"
-    problem: GatewayError | None
 
 
 class Gateway:
@@ -218,7 +181,7 @@ class Gateway:
         """The health of each service, asked of all at the same time."""
         asked = await asyncio.gather(*(self._ask(service) for service in self._services.values()))
         states = dict(zip(self._services, asked, strict=True))
-        return {**states, **{name: _split_health(split, states) for name, split in self._splits.items()}}
+        return {**states, **{name: split_health(split, states) for name, split in self._splits.items()}}
 
     def all_ready(self, states: "Mapping[str, ServiceHealth | SplitHealth]") -> bool:
         """Whether everything can be scored with: of a split's members, one is enough."""
@@ -230,7 +193,7 @@ class Gateway:
         if isinstance(service, Service):
             return await self._ask(service)
         asked = await asyncio.gather(*(self._ask(self._services[name]) for name in service.members))
-        return _split_health(service, dict(zip(service.members, asked, strict=True)))
+        return split_health(service, dict(zip(service.members, asked, strict=True)))
 
     async def _ask(self, service: Service) -> ServiceHealth:
         """The health of one service; a failure is part of the result."""
@@ -410,14 +373,6 @@ class Gateway:
         from shared.operations import Operations  # noqa: PLC0415 - as above
 
         return Operations(self.settings.services, self._read_secret, rotations)
-
-
-def _split_health(split: "Split", states: Mapping[str, ServiceHealth]) -> SplitHealth:
-    shares = split.report()
-    used = [states[name] for name, share in shares.items() if share.weight]
-    ready = any(state.ready for state in used)
-    problem = None if ready else next((state.problem for state in used if state.problem is not None), None)
-    return SplitHealth(ready, shares, problem)
 
 
 def _client_certificate(secret: str) -> "ClientCertificate":

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("shared.traffic",),
     ("shared.scoring",),
     ("shared.rotation",),
-    ("shared.gateway", "shared.operations", "shared.reporting"),
+    ("shared.gateway", "shared.health", "shared.operations", "shared.reporting"),
     ("functions",),
     ("function_app",),
 )
