@@ -28,6 +28,8 @@ PRODUCTION = {
     "CREDENTIALS_REFRESH_SECONDS": "300",
     "ROTATION_SCHEDULE": "0 */5 * * * *",
     "SERVICE__IMAGENET__MAX_CONCURRENCY": "1024",
+    # The service takes a batch, and so does each of the peers' services.
+    "SERVICE__IMAGENET__MAX_BATCH": "16",
     "SERVICE__IMAGENET_TENSOR__MAX_CONCURRENCY": "1024",
 }
 
