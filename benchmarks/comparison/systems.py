@@ -192,8 +192,8 @@ SYSTEMS = (
         GATEWAY,
         "the gateway",
         "The function app of this repository in the local Functions host (uvicorn, httptools), one worker, as"
-        " `make run` starts it; but MAX_BATCH is 16, so that several files are one batch, as those of the peers are. The"
-        " tensor is sent by the Open Inference Protocol with its binary extension, and answered by the five best"
+        " `make run` starts it; but MAX_BATCH is 16, so that several files are one batch, as those of the peers are."
+        " The tensor is sent by the Open Inference Protocol with its binary extension, and answered by the five best"
         " classes.",
         _gateway_requests,
         _gateway,
