@@ -432,9 +432,15 @@ async def prepare() -> None:
     task = _preparing.get(loop)
     if task is None:
         task = _preparing[loop] = asyncio.create_task(_prepare(loop))
-        task.add_done_callback(lambda done: (_preparing.pop(loop) and done.cancelled()) or done.exception())
+        task.add_done_callback(_prepared)
     # Shielded: one request that ends does not end it for the others.
     await asyncio.shield(task)
+
+
+def _prepared(task: asyncio.Task[None]) -> None:
+    del _preparing[task.get_loop()]
+    if not task.cancelled():
+        task.exception()  # retrieved here, since nobody may be waiting
 
 
 async def _prepare(loop: asyncio.AbstractEventLoop) -> None:
@@ -453,6 +459,9 @@ async def _prepare(loop: asyncio.AbstractEventLoop) -> None:
 
 async def forget() -> None:
     """Close the running event loop's gateway, if there is one; the next call makes another."""
-    made = _gateways.pop(asyncio.get_running_loop(), None)
+    loop = asyncio.get_running_loop()
+    if (preparing := _preparing.get(loop)) is not None:
+        preparing.cancel()
+    made = _gateways.pop(loop, None)
     if made is not None:
         await made.close()
