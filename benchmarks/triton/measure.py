@@ -114,7 +114,7 @@ def _settings(address: str) -> dict[str, str]:
     settings = {"SERVICES": f"{UINT8},{FP32}", "ROTATION_SCHEDULE": "0 */5 * * * *"}
     for model in (UINT8, FP32):
         own = {"ADDRESS": "127.0.0.1", "PORT": address.rpartition(":")[2], "TLS": "insecure-no-key-is-sent"}
-        own |= {"PROTOCOL": "open-inference", "MODEL": model, "MAX_CONCURRENCY": "1024"}
+        own |= {"PROTOCOL": "open-inference", "MODEL": model, "MAX_CONCURRENCY": "1024", "DEADLINE_MS": "60000"}
         settings |= {f"SERVICE__{model.upper().replace('-', '_')}__{key}": value for key, value in own.items()}
     return settings
 

@@ -28,9 +28,19 @@ _OF_CERTIFICATE = (ServiceUntrusted, ServiceCertificateExpired, ServiceNameMisma
 
 def main(given: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = arguments.parse(given)
+    options, level, has_endpoint = arguments.parse(given), log.level, "IDENTITY_ENDPOINT" in os.environ
     # What the gateway would log is printed here, once.
     log.setLevel(logging.CRITICAL)
+    try:
+        return _store_and_print(options)
+    finally:
+        # For who calls this within a program of its own.
+        log.setLevel(level)
+        if not has_endpoint:
+            os.environ.pop("IDENTITY_ENDPOINT", None)
+
+
+def _store_and_print(options: Options) -> int:
     try:
         values = settings.environ(options)
         if "IDENTITY_ENDPOINT" in values:

@@ -259,7 +259,6 @@ async def test_a_local_stack_s_settings_say_where_its_identity_is(
     more = ("--settings", str(path), "--identity", "managed")
 
     code, printed = await run("cats", port, *more, *given(files))
-    monkeypatch.delenv("IDENTITY_ENDPOINT")
     monkeypatch.delenv("IDENTITY_HEADER")
     refused, said = await run("cats", port, *more)
 
