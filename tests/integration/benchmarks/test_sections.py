@@ -18,7 +18,8 @@ from benchmarks.photographs.measure import WAYS
 from benchmarks.sections import SECTIONS
 from benchmarks.targets import TARGETS
 
-TIMEOUT = 110
+TIMEOUT = 170
+pytestmark = pytest.mark.timeout(TIMEOUT + 20)
 # Those that need no environment of their own; the last one is slow.
 SYSTEMS = ("gateway", "direct", "naive")
 
