@@ -100,8 +100,10 @@ def _page(results: Mapping[str, Any]) -> str:
 
 
 def _runs(sections: Mapping[str, Any]) -> str:
-    count = max(data["runs"] for data in sections.values())
-    return "one run" if count == 1 else f"{count} runs"
+    counts = {name: data["runs"] for name, data in sections.items()}
+    most = max(counts.values())
+    fewer = [f"{name}: {count}" for name, count in counts.items() if count < most]
+    return f"{most} {'run' if most == 1 else 'runs'}" + (f" ({', '.join(fewer)})" if fewer else "")
 
 
 def _section(name: str, data: Mapping[str, Any]) -> str:
