@@ -8,6 +8,7 @@ import pytest
 
 from devstack.fpga import Service
 from shared import gateway
+from shared.health import ServiceHealth
 from tests.support.app import OTHER_PICTURE, Response, score, serve
 from tests.support.inference_service import StartService
 from tests.support.protocol_client import CLASSES, PICTURE, TENSOR, ProtocolClient, error_message, scores
@@ -117,7 +118,7 @@ async def test_a_contradiction_is_an_error_that_names_both_sides(monkeypatch: py
     assert response.problem == "misconfigured"
     assert response.json["detail"] == "SERVICE__PIXELS__IMAGE_SIZE is 299; the model takes FP32 [-1,224,224,3]."
     health = (await gateway.gateway().health())["pixels"]
-    assert isinstance(health, gateway.ServiceHealth)
+    assert isinstance(health, ServiceHealth)
     assert (health.reported, health.ready) == ("serving", False), "every request fails"
     assert health.problem is not None
     assert health.problem.detail == response.json["detail"]
