@@ -2,12 +2,14 @@
 
 import asyncio
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from contextvars import ContextVar
+from typing import Self
 
 import azure.functions as func
 
+from functions.http.fields import fields
 from shared.errors import BodyTooLarge, EmptyBody, LengthRequired, MalformedContentEncoding, UnsupportedContentEncoding
 from shared.gateway import gateway
 from shared.quoting import quoted
@@ -24,25 +26,42 @@ _CODINGS: Mapping[str, int] = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
 
 # Smaller bodies are not counted: a photograph usually is, and a thousand of them would still fit.
 _COUNTED = 1_000_000
-_counted: ContextVar[ExitStack] = ContextVar("counted")
 
 
-@contextmanager
-def counted(request: func.HttpRequest) -> Iterator[None]:
-    """Count the request's body in the gateway's memory for the duration of a ``with`` block.
+class Counted:
+    """Counts a request's body in the gateway's memory for the duration of a ``with`` block.
+
+    A class, not a generator, and no stack of contexts for what is small: each request passes through it.
 
     Raises:
-        BodyTooLarge, GatewayBusy: there is no memory for it.
+        BodyTooLarge, GatewayBusy: on entering: there is no memory for it.
     """
-    with ExitStack() as stack:
-        _counted.set(stack)
-        _count(request.get_body())
-        yield
+
+    __slots__ = ("_request", "_stack")
+
+    def __init__(self, request: func.HttpRequest) -> None:
+        self._request = request
+        self._stack: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        _current.set(self)
+        self.add(self._request.get_body())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._stack is not None:
+            self._stack.close()
+
+    def add(self, body: bytes) -> None:
+        """Count another body of the request, or its content after decompression."""
+        if len(body) < _COUNTED:
+            return
+        if self._stack is None:
+            self._stack = ExitStack()
+        self._stack.enter_context(gateway().memory.body(len(body)))
 
 
-def _count(body: bytes) -> None:
-    if len(body) >= _COUNTED:
-        _counted.get().enter_context(gateway().memory.body(len(body)))
+_current: ContextVar[Counted] = ContextVar("counted")
 
 
 async def body_of(request: func.HttpRequest) -> bytes:
@@ -56,10 +75,10 @@ async def body_of(request: func.HttpRequest) -> bytes:
     """
     body = request.get_body()
     if not body:
-        if "chunked" in request.headers.get("transfer-encoding", "").lower():
+        if "chunked" in fields(request).get("transfer-encoding", "").lower():
             raise LengthRequired("The upload is chunked, and so reached the gateway without its bytes.")
         raise EmptyBody("The request's body is empty.")
-    coding = request.headers.get("content-encoding", "").strip().lower()
+    coding = fields(request).get("content-encoding", "").strip().lower()
     if coding in {"", "identity"}:
         return body
     if coding not in _CODINGS:
@@ -67,7 +86,7 @@ async def body_of(request: func.HttpRequest) -> bytes:
             f"The Content-Encoding is '{quoted(coding, limit=40)}'; gzip, deflate or none is expected."
         )
     content = await asyncio.to_thread(_inflated, body, coding)
-    _count(content)
+    _current.get().add(content)
     return content
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import azure.functions as func
 
-from functions.http.bodies import counted
+from functions.http.bodies import Counted
 from functions.http.requests import REQUEST_ID, request_id
 from functions.http.responses import json_response
 from shared.errors import GatewayError, InternalError, MetricsKeyRefused
@@ -112,7 +112,7 @@ async def _response_or_problem(
     try:
         if scores and not is_made():
             await prepare()
-        with counted(request):
+        with Counted(request):
             return await work()
     except GatewayError as error:
         record.current().failed(error.slug, error.detail, logging.WARNING if error.is_server_fault else logging.NOTSET)

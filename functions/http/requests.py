@@ -8,6 +8,7 @@ from typing import Any
 
 import azure.functions as func
 
+from functions.http.fields import fields
 from shared.errors import InvalidParameter
 from shared.quoting import quoted
 from shared.scoring.types import Ranking
@@ -17,9 +18,12 @@ from shared.telemetry import RequestContext
 _TIMEOUT = "request-timeout-ms"
 
 REQUEST_ID = "X-Request-Id"
+_ID_FIELD = REQUEST_ID.lower()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
-_FLAGS: Mapping[str, bool] = {"": False, "false": False, "true": True}
+_DEFAULT = Ranking()
+
+_FLAGS: Mapping[str, bool] = {"false": False, "true": True}
 
 # https://www.w3.org/TR/trace-context/, sections 3.2 and 3.3.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,100})?")
@@ -28,8 +32,8 @@ _TRACESTATE = re.compile(r"[ -~]{0,512}")
 
 def request_id(request: func.HttpRequest, invocation: func.Context) -> str:
     """The id by which a request is found in the log: the client's own X-Request-Id, or else the invocation's."""
-    given = request.headers.get(REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else invocation.invocation_id
+    given = fields(request).get(_ID_FIELD, "")
+    return given if given and _REQUEST_ID.fullmatch(given) else invocation.invocation_id
 
 
 def ranking(options: Mapping[str, str]) -> Ranking:
@@ -38,6 +42,8 @@ def ranking(options: Mapping[str, str]) -> Ranking:
     Raises:
         InvalidParameter: one of them has a value out of its range.
     """
+    if "top" not in options and "threshold" not in options:
+        return _DEFAULT
     return Ranking(_top(options.get("top", "")), _threshold(options.get("threshold", "")))
 
 
@@ -47,9 +53,12 @@ def flag(options: Mapping[str, str], name: str) -> bool:
     Raises:
         InvalidParameter: it has another value.
     """
-    value = _FLAGS.get(options.get(name, "").lower())
+    given = options.get(name)
+    if not given:
+        return False
+    value = _FLAGS.get(given.lower())
     if value is None:
-        raise invalid(name, options[name], "true or false")
+        raise invalid(name, given, "true or false")
     return value
 
 
@@ -65,7 +74,7 @@ def request_context(request: func.HttpRequest, invocation: func.Context, seconds
     Raises:
         InvalidParameter: the header Request-Timeout-Ms has a value out of its range.
     """
-    headers = request.headers
+    headers = fields(request)
     parent, state = _trace(invocation.trace_context, headers)
     return RequestContext(
         request_id=request_id(request, invocation),
@@ -79,9 +88,9 @@ def _trace(host: Any, headers: Mapping[str, str]) -> tuple[str, str]:
     """The host's trace, or else the client's; a malformed one is ignored, as the specification requires."""
     parent = host.trace_parent or headers.get("traceparent", "")
     state = host.trace_state or headers.get("tracestate", "")
-    if not _TRACEPARENT.fullmatch(parent):
+    if not parent or not _TRACEPARENT.fullmatch(parent):
         return "", ""
-    return parent, state if _TRACESTATE.fullmatch(state) else ""
+    return parent, state if state and _TRACESTATE.fullmatch(state) else ""
 
 
 def _timeout(text: str) -> float:
@@ -92,7 +101,7 @@ def _timeout(text: str) -> float:
 
 def _top(text: str) -> int:
     if not text:
-        return Ranking().top
+        return _DEFAULT.top
     # The length bounds the input of int(), whose time grows with the square of the digits.
     if not (text.isascii() and text.isdecimal() and len(text) <= 6):
         raise invalid("top", text, "a whole number from 0 (all scores)")
@@ -101,7 +110,7 @@ def _top(text: str) -> int:
 
 def _threshold(text: str) -> float:
     if not text:
-        return Ranking().threshold
+        return _DEFAULT.threshold
     try:
         value = float(text)
     except ValueError:

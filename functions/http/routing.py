@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
+from functions.http.fields import fields
 from functions.http.problems import SCORING_SERVICE
 from functions.http.requests import request_context
 from shared.errors import GatewayError, InvalidParameter
@@ -56,11 +57,11 @@ def _context(req: func.HttpRequest, invocation: func.Context, seconds: float, po
     context = request_context(req, invocation, seconds)
     if policy.tracer is None:
         return context
-    return policy.tracer.traced(context, req.headers.get("traceparent", ""))
+    return policy.tracer.traced(context, fields(req).get("traceparent", ""))
 
 
 def _key(req: func.HttpRequest) -> str:
-    key: str = req.headers.get(_KEY, "")
+    key = fields(req).get(_KEY, "")
     if len(key) > _LONGEST_KEY:
         # Without its value, which may stand for a person.
         expected = f"at most {_LONGEST_KEY} characters"

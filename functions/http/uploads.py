@@ -17,6 +17,7 @@ from werkzeug.http import parse_options_header
 
 from functions.http import forms, json_strings
 from functions.http.bodies import body_of
+from functions.http.fields import fields
 from shared.errors import (
     EmptyBody,
     GatewayError,
@@ -62,7 +63,7 @@ async def submission(request: func.HttpRequest, max_images: int) -> Submission:
         TooManyImages: there are more than ``max_images``; the rest is not parsed.
         GatewayError: the body has none of the forms, or is malformed; the cause.
     """
-    body, header = await body_of(request), request.headers.get("content-type", "")
+    body, header = await body_of(request), fields(request).get("content-type", "")
     content_type = header.partition(";")[0].strip().lower()
     parse = _FORMS.get(content_type)
     if parse is not None:

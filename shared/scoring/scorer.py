@@ -79,6 +79,8 @@ class Scorer:
         self._own_names = OwnNames(upstream) if own else None
         self._names = () if own or self._service.output is OutputKind.RAW else self._named()
         self._default: tuple[Codec, RequestTemplate] | None = None
+        jobs = {OutputKind.CLASSES: self._ranked, OutputKind.SCORES: self._scores, OutputKind.RAW: self._raw}
+        self._predictions = jobs[self._service.output]
         # Whether the log was told that labels or scores are doubtful.
         self._doubted = False
 
@@ -163,18 +165,15 @@ class Scorer:
 
     def _requests(self, codec: Codec, selector: Selector) -> RequestTemplate:
         """The requests for a selector; the default ones are made once for a codec."""
-        if selector != _DEFAULT:
+        if selector is not _DEFAULT and selector != _DEFAULT:
             return codec.requests(selector)
         if self._default is None or self._default[0] is not codec:
             self._default = codec, codec.requests(selector)
         return self._default[1]
 
-    async def _predictions(self, ranking: Ranking, context: RequestContext) -> _Job[Prediction]:
-        make = {OutputKind.CLASSES: self._ranked, OutputKind.SCORES: self._scores, OutputKind.RAW: self._raw}
-        return await make[self._service.output](ranking, context)
-
     async def _ranked(self, ranking: Ranking, context: RequestContext) -> _Job[Prediction]:
-        names = await self.names(await self._codec(context), context)
+        codec = self._upstream.known_codec or await self._codec(context)
+        names = self._names if self._own_names is None else await self._own_names.of(codec, context)
 
         def prediction(upload: Upload, output: Output) -> Prediction:
             scores, version = self._activated(output)
@@ -186,7 +185,7 @@ class Scorer:
             everything = [round(score, 6) for score in scores.tolist()] if ranking.top == 0 else None
             return Prediction(upload.name, ranked, everything, version)
 
-        return await self._job(_DEFAULT, self._classes(prediction), context)
+        return _Job(codec, _DEFAULT, self._requests(codec, _DEFAULT), self._classes(prediction))
 
     async def _scores(self, _: Ranking, context: RequestContext) -> _Job[Prediction]:
         def prediction(upload: Upload, output: Output) -> Prediction:
@@ -229,7 +228,7 @@ class Scorer:
         context: RequestContext,
         codec: Codec | None = None,
     ) -> _Job[T]:
-        codec = codec or await self._codec(context)
+        codec = codec or self._upstream.known_codec or await self._codec(context)
         return _Job(codec, selector, self._requests(codec, selector), read)
 
     async def _each[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
@@ -346,7 +345,7 @@ class Scorer:
         if job.placed is not None:
             return (await self._batch([upload], [await self._content(upload.data, job, context)], job, context))[0]
         with context.timings.measure(DECODE):
-            request = await self._request(upload.data, job, context)
+            request = self._forwarded(upload.data, job) or await self._decoded(upload.data, job, context)
         return job.read(job.codec, [upload], await self._upstream.infer(request, context))[0]
 
     async def _changed[T](self, job: _Job[T], context: RequestContext) -> _Job[T] | None:
@@ -355,7 +354,15 @@ class Scorer:
         codec = None if discovery is None else await discovery.changed(job.codec, context)
         return None if codec is None else replace(job, codec=codec, requests=self._requests(codec, job.selector))
 
-    async def _request(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
+    def _forwarded(self, data: bytes, job: _Job[Any]) -> bytes | None:
+        """The request with the file itself; None where it cannot be forwarded."""
+        if not job.model.takes_files:
+            return None
+        image = self._forwardable(data, job.requests.room(self._service.max_message_bytes))
+        return job.requests.encoded([image]) if image else None
+
+    async def _decoded(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
+        """The request with what the image becomes by decoding."""
         requests, model = job.requests, job.model
         if not model.takes_files:
 
@@ -363,10 +370,7 @@ class Scorer:
                 return requests.numbers(model.datatype, model.shape(1), tensor)
 
             return await self._decoder.run(self._to_tensor(job), data, request, self._executor, context)
-        room = requests.room(self._service.max_message_bytes)
-        if image := self._forwardable(data, room):
-            return requests.encoded([image])
-        work = self._to_file(job, room)
+        work = self._to_file(job, requests.room(self._service.max_message_bytes))
         return await self._decoder.run(work, data, lambda file: requests.encoded([file]), self._executor, context)
 
     def _forwardable(self, data: bytes, room: int) -> bytes | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 # The parts, in the order in which they happen.
 _PARTS = DECODE, CREDENTIALS, WAIT, PREDICT = "decode", "credentials", "wait", "predict"
-_SERVER_TIMING = ", ".join(f"{part};dur={{:.2f}}" for part in (*_PARTS, "total"))
+_SERVER_TIMING = ", ".join(f"{part};dur=%.2f" for part in (*_PARTS, "total"))
 
 # A part of a traced request, with its start and end by time.perf_counter().
 type Span = tuple[str, float, float]
@@ -60,7 +60,8 @@ class Timings:
     def server_timing(self) -> str:
         """The value of a Server-Timing header (https://www.w3.org/TR/server-timing/), in milliseconds."""
         total = time.perf_counter() - self._start
-        return _SERVER_TIMING.format(*(seconds * 1000 for seconds in (*self._seconds.values(), total)))
+        decode, credentials, wait, predict = self._seconds.values()
+        return _SERVER_TIMING % (1000 * decode, 1000 * credentials, 1000 * wait, 1000 * predict, 1000 * total)
 
 
 class _Calls:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,13 +12,12 @@ import grpc.aio
 from shared.credentials.pins import ClientCertificate, Pins, Roots
 from shared.settings import ServiceSettings, Tls
 from shared.telemetry import RequestContext, log
+from shared.upstream.unary import calls_over
 
 # Seconds that a connection may take to be made.
 CONNECT_SECONDS = 10.0
 # Seconds after the last deadline of its calls at which a replaced channel is closed: gRPC ends the calls themselves.
 _AFTER_DEADLINE = 1.0
-
-type _Method = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
 _MEBIBYTE = 1024 * 1024
 # What rotations prove a certificate with, too.
@@ -47,6 +47,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # A channel with other roots must not share the connection of one with the old roots.
     ("grpc.use_local_subchannel_pool", 1),
 )
+_READY = grpc.ChannelConnectivity.READY
 _ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 
@@ -88,7 +89,6 @@ class Channel:
     # _calls    calls in progress
     # _idle     set while there are none
     # _until    the end of the last deadline, or wait, of the calls so far
-    # _methods  gRPC's callables by the methods' full names
 
     def __init__(self, target: Target, pins: Pins | None) -> None:
         self.pins = pins
@@ -100,30 +100,17 @@ class Channel:
         self._idle.set()
         self._until = 0.0
         self._channel = _open(target, pins)
-        self._methods: dict[str, _Method] = {}
+        self._rpcs = calls_over(self._channel)
 
-    async def call(self, method: str, request: bytes, key: str | None, context: RequestContext) -> bytes:
+    def call(self, method: str, request: bytes, key: str | None, context: RequestContext) -> Awaitable[bytes]:
         """Call a method, as ``/package.Service/Method``, with a serialized message; the response is serialized too.
 
         Raises:
             grpc.aio.AioRpcError: as gRPC reports it; UNAVAILABLE also where the channel was closed meanwhile.
         """
         self._until = max(self._until, context.deadline)
-        callable_ = self._methods.get(method)
-        if callable_ is None:
-            # Without serializers: bytes in, bytes out.
-            callable_ = self._methods[method] = self._channel.unary_unary(method)
-        metadata = self._metadata(key, context)
-        try:
-            return await callable_(request, timeout=max(context.remaining, 0.001), metadata=metadata)
-        except grpc.aio.UsageError:
-            raise _closed() from None
-        except asyncio.CancelledError:
-            # gRPC's way to report that the channel was closed; otherwise someone has cancelled this task.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise _closed() from None
+        seconds = max(context.remaining, 0.001)
+        return self._rpcs.call(method, request, seconds, self._metadata(key, context))
 
     async def connected(self, seconds: float, *, through_failures: bool = False) -> bool:
         """Wait until the channel is connected; False where ``seconds`` pass before, or an attempt to connect fails.
@@ -136,6 +123,11 @@ class Channel:
                 return await self._connect(through_failures=through_failures)
         except (TimeoutError, grpc.aio.UsageError):  # the latter: it was closed
             return False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is connected."""
+        return self._channel.get_state() is _READY
 
     @property
     def state(self) -> str:
@@ -163,20 +155,21 @@ class Channel:
         await self.close()
 
     async def close(self) -> None:
+        self._rpcs.cancel()
         await self._channel.close()
 
     def __repr__(self) -> str:
         return f"<Channel {self.state}, {self._calls} calls, {self.pins!r}>"
 
     async def _connect(self, *, through_failures: bool) -> bool:
-        ready, shutdown = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN
+        shutdown = grpc.ChannelConnectivity.SHUTDOWN
         state = self._channel.get_state(try_to_connect=True)
-        while state not in (ready, shutdown):
+        while state not in (_READY, shutdown):
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and not through_failures:
                 return False
             await self._channel.wait_for_state_change(state)
             state = self._channel.get_state(try_to_connect=True)
-        return state is ready
+        return state is _READY
 
     def _metadata(self, key: str | None, context: RequestContext) -> tuple[tuple[str, str], ...]:
         metadata = list(self._fixed)
@@ -189,11 +182,6 @@ class Channel:
         if context.tracestate:
             metadata.append(("tracestate", context.tracestate))
         return tuple(metadata)
-
-
-def _closed() -> grpc.aio.AioRpcError:
-    nothing = grpc.aio.Metadata()
-    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "the channel was closed")
 
 
 def _open(target: Target, pins: Pins | None) -> grpc.aio.Channel:

@@ -20,7 +20,7 @@ from shared.upstream.configured import as_configured
 from shared.upstream.recovery import Recovery
 from shared.upstream.slot import ChannelSlot, short
 
-_OK = StatusCode.OK.name
+_OK, _CANCELLED = StatusCode.OK.name, StatusCode.CANCELLED.name
 
 # The statuses of a service that is overloaded.
 _NO_CAPACITY = (StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED)
@@ -83,7 +83,8 @@ class ServiceClient:
         self._recovery.call_started()
         untrusted: GatewayError | None = None
         for attempts in itertools.count(1):
-            with context.timings.measure(CREDENTIALS):
+            credentials = None if self.credentials is None else self.credentials.latest()
+            if credentials is None:
                 credentials = await self._current(context)
             try:
                 response = await self._with_any_key(rpc, credentials)
@@ -144,11 +145,9 @@ class ServiceClient:
     async def _current(self, context: RequestContext) -> Credentials | None:
         if self.credentials is None:
             return None
-        snapshot = self.credentials.latest()
-        if snapshot is not None:
-            return snapshot
-        async with context.timeout():
-            return await self.credentials.current()
+        with context.timings.measure(CREDENTIALS):
+            async with context.timeout():
+                return await self.credentials.current()
 
     def _cause(self, error: AioRpcError) -> GatewayError:
         pins = None if self.credentials is None else self.credentials.pins
@@ -200,7 +199,7 @@ class ServiceClient:
     async def _attempt(self, rpc: _Rpc, credentials: Credentials | None, key: str | None) -> bytes:
         context = rpc.context
         with self._slot.channel(self._recovery.pins(credentials)) as channel:
-            if channel.state != "ready":
+            if not channel.is_ready:
                 with context.timings.measure(WAIT):
                     await channel.connected(context.remaining)
             with context.timings.measure(PREDICT):
@@ -229,7 +228,7 @@ class ServiceClient:
         if trace is not None:
             span_id = random_id(8)
             context = replace(context, traceparent=trace.traceparent(span_id))
-        started, status = time.perf_counter(), StatusCode.CANCELLED.name
+        started, status = time.perf_counter(), _CANCELLED
         try:
             response = await channel.call(method, request, key, context)
             status = _OK

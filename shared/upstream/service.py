@@ -37,6 +37,11 @@ class Upstream:
         for listener in self.listeners:
             listener(version)
 
+    @property
+    def known_codec(self) -> Codec | None:
+        """The codec for the model, without waiting; None until the service's metadata has been read."""
+        return self.codec if self.discovery is None else self.discovery.latest
+
     async def model_codec(self, context: RequestContext) -> Codec:
         """The codec for the model as the settings, or the service's metadata, describe it.
 
@@ -49,7 +54,7 @@ class Upstream:
     @property
     def accepts(self) -> str:
         """``encoded`` or ``tensor``; ``discovered`` until the service's metadata has been read."""
-        codec = self.codec if self.discovery is None else self.discovery.latest
+        codec = self.known_codec
         if codec is None or codec.model is None:
             return self.settings.input_form.value
         return (InputForm.ENCODED if codec.model.takes_files else InputForm.TENSOR).value

@@ -51,7 +51,7 @@ class ChannelSlot:
         live = self._live
         if live is None:
             live = self._live = Channel(self._target, pins)
-        elif live.pins != pins:
+        elif live.pins is not pins and live.pins != pins:
             if removed := _removed(live, pins):
                 live = self._withdraw(live, removed, pins)
             elif asyncio.get_running_loop().time() >= self._retry_at:

@@ -9,7 +9,7 @@ identical: the detail of subsampled components (mostly chroma) is still visible 
 from collections.abc import Iterator, Set
 from typing import NamedTuple
 
-from shared.scoring.images.segments import Segment, segments
+from shared.scoring.images.segments import segments
 
 _EOI, _SOS, _SOF2 = 0xD9, 0xDA, 0xC2
 # One code (EOBn) encodes a run of at most 2^15 - 1 blocks without detail, in category 14.
@@ -33,14 +33,14 @@ def without_detail(data: bytes) -> bytes:
     """
     try:
         found = list(segments(data))
-        frame = next(data[segment.start : segment.end] for segment in found if segment.marker == _SOF2)
+        frame = next(data[start:end] for marker, start, end in found if marker == _SOF2)
         reducible = {component.id: component for component in _reducible(frame)}
     except (IndexError, StopIteration):
         return data
-    if not found or found[-1].marker != _EOI or not reducible:
+    if not found or found[-1][0] != _EOI or not reducible:
         return data
     retained = [
-        data[segment.start : segment.end] for segment in found[:-1] if not _is_detail(data, segment, reducible.keys())
+        data[start:end] for marker, start, end in found[:-1] if not _is_detail(data, marker, start, reducible.keys())
     ]
     replacements = [_empty_detail_scan(component) for component in reducible.values()]
     return b"".join([b"\xff\xd8", *retained, _NO_RESTARTS, _TABLE, *replacements, b"\xff\xd9"])
@@ -57,11 +57,11 @@ def _reducible(frame: bytes) -> Iterator[_Component]:
             yield _Component(name, blocks)
 
 
-def _is_detail(data: bytes, segment: Segment, reducible: Set[int]) -> bool:
+def _is_detail(data: bytes, marker: int, start: int, reducible: Set[int]) -> bool:
     """Whether the segment is a detail scan of a reducible component; detail scans have one component."""
-    if segment.marker != _SOS or data[segment.start + 4] != 1:
+    if marker != _SOS or data[start + 4] != 1:
         return False
-    component, first = data[segment.start + 5], data[segment.start + 7]
+    component, first = data[start + 5], data[start + 7]
     return first > 0 and component in reducible
 
 

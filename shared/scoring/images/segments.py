@@ -1,8 +1,9 @@
 """Splits a whole JPEG file (ITU-T T.81, annex B) into its segments, without decoding the image data."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 
@@ -14,14 +15,12 @@ _RESTARTS = 0xD0
 _MAX_MARKERS, _SLICE = 10_000, 131_072
 
 _ONE = np.uint8(1)
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-class Segment(NamedTuple):
-    """A marker, and the part of the file from it to the next segment; that of a scan includes its coded data."""
-
-    marker: int
-    start: int
-    end: int
+# A marker, and where the part of the file from it to the next segment starts and ends; that of a scan includes its
+# coded data. A tuple without names: there are ten in each file.
+type Segment = tuple[int, int, int]
 
 
 def segments(data: bytes) -> Iterator[Segment]:
@@ -41,13 +40,13 @@ def segments(data: bytes) -> Iterator[Segment]:
             at += 1
             continue
         if marker == _EOI:
-            yield Segment(marker, at, at + 2)
+            yield marker, at, at + 2
             return
         end = at + 2 + (data[at + 2] << 8 | data[at + 3])
         if marker == _SOS:
             following = bisect_left(markers, end)
             end = markers[following] if following < len(markers) else size
-        yield Segment(marker, at, end)
+        yield marker, at, end
         at = end
 
 
@@ -57,6 +56,20 @@ def _markers(data: bytes) -> list[int]:
     Raises:
         IndexError: there are more than any encoder writes.
     """
+    # In a small file numpy takes twice as long, and four times where its code is not in the processor's caches; a
+    # regular expression takes up to ten nanoseconds a byte, which is too long for a large one that is mostly 0xFF.
+    return in_small(data) if len(data) <= _SLICE else in_large(data)
+
+
+def in_small(data: bytes) -> list[int]:
+    """The markers' offsets, by a regular expression."""
+    found = [match.start() for match in islice(_MARKER.finditer(data), _MAX_MARKERS + 1)]
+    _check_number(found)
+    return found
+
+
+def in_large(data: bytes) -> list[int]:
+    """Likewise, by numpy."""
     values, found = np.frombuffer(data, np.uint8), list[int]()
     for at in range(0, len(values), _SLICE):
         part = values[at : at + _SLICE + 1]
@@ -66,6 +79,10 @@ def _markers(data: bytes) -> list[int]:
         places = ((part[:-1] == 0xFF) & (following - _ONE < 0xFE)).nonzero()[0]
         if len(places):
             found += (places[following[places] & 0xF8 != _RESTARTS] + at).tolist()
-        if len(found) > _MAX_MARKERS:
-            raise IndexError(f"{len(found)} markers")
+        _check_number(found)
     return found
+
+
+def _check_number(markers: list[int]) -> None:
+    if len(markers) > _MAX_MARKERS:
+        raise IndexError(f"{len(markers)} markers")

@@ -19,6 +19,12 @@ def tag(number: int, wire_type: int) -> bytes:
 
 def varint(value: int) -> bytes:
     """A number from 0, seven bits a byte, the lowest first."""
+    if value <= 0x7F:
+        return bytes((value,))
+    if value <= 0x3FFF:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value <= 0x1FFFFF:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -311,6 +311,7 @@ async def test_a_timeout_while_the_model_is_looked_up_is_an_exceeded_deadline(
     async def late(_upstream: Upstream, _context: RequestContext) -> NoReturn:
         raise TimeoutError
 
+    monkeypatch.setattr(Upstream, "known_codec", None)
     monkeypatch.setattr(Upstream, "model_codec", late)
 
     with pytest.raises(DeadlineExceeded):

@@ -92,7 +92,7 @@ PNG_METADATA = {
 
 def boundaries(data: bytes) -> list[int]:
     """Where a JPEG may have further segments: before each of its own, after the first marker."""
-    return [one.start for one in segments(data)]
+    return [start for _, start, _ in segments(data)]
 
 
 def chunk_boundaries(data: bytes) -> list[int]:
