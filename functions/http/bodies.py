@@ -86,7 +86,8 @@ async def body_of(request: func.HttpRequest) -> bytes:
             f"The Content-Encoding is '{quoted(coding, limit=40)}'; gzip, deflate or none is expected."
         )
     content = await asyncio.to_thread(_inflated, body, coding)
-    _current.get().add(content)
+    if len(content) >= _COUNTED:
+        _current.get().add(content)
     return content
 
 
