@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import grpc.aio
@@ -102,7 +102,7 @@ class Channel:
         self._channel = _open(target, pins)
         self._rpcs = calls_over(self._channel)
 
-    def call(self, method: str, request: bytes, key: str | None, context: RequestContext) -> Awaitable[bytes]:
+    def call(self, method: str, request: bytes, key: str | None, context: RequestContext) -> Coroutine[Any, Any, bytes]:
         """Call a method, as ``/package.Service/Method``, with a serialized message; the response is serialized too.
 
         Raises:

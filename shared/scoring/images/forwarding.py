@@ -26,12 +26,12 @@ def forwardable(data: bytes, max_pixels: int, max_bytes: int, *, keep_metadata: 
         return None
     header = read(data)
     check_pixels(header.width, header.height, max_pixels)
-    short, long = sorted((header.width, header.height))
-    if not header.plain or long > MAX_ASPECT * short:
+    width, height = header.width, header.height
+    if not header.plain or width > MAX_ASPECT * height or height > MAX_ASPECT * width:
         return None
     if keep_metadata:
         return data if len(data) <= max_bytes else None
-    return without_metadata(data, kind, max_bytes)
+    return without_metadata(data, kind, max_bytes, header.head)
 
 
 def size_of(data: bytes) -> tuple[int, int]:

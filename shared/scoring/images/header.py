@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from shared.errors import ImageTooLarge
+from shared.scoring.images.segments import Head
 
 # An image with a larger ratio of its sides is cropped to its centre first: models use only the centre, and resizing the
 # short side of a strip of 1 x 65,535 pixels to hundreds of pixels would take gigabytes.
@@ -10,11 +11,15 @@ MAX_ASPECT = 8
 
 
 class Header(NamedTuple):
-    """Stored size in pixels; ``plain``: every JPEG or PNG decoder renders the image upright and in its true colours."""
+    """Stored size in pixels; ``plain``: every JPEG or PNG decoder renders the image upright and in its true colours.
+
+    ``head`` is what precedes the image data of a JPEG file.
+    """
 
     width: int
     height: int
     plain: bool
+    head: Head | None = None
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

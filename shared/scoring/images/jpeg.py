@@ -7,17 +7,16 @@ import numpy as np
 from shared.errors import DamagedImage
 from shared.scoring.images import icc, tiff
 from shared.scoring.images.header import Header
+from shared.scoring.images.segments import Head, head
 
-_SOI, _EOI, _SOS, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
+_EOI, _SOS, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
 END = bytes([0xFF, _EOI])
 # Start of frame: every decoder supports baseline, extended and progressive with Huffman codes.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_READ = _FRAMES | {_APP1, _APP2}
 _COMMON_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _PROGRESSIVE = 0xC2
 
-# Cameras write some dozens of segments, a few hundred with extended metadata and profiles in several segments.
-_MAX_SEGMENTS = 2000
-_MAX_JUNK = 4096
 # A progressive image has about ten scans. Each costs the decoder a pass over the whole image, however short it is.
 _MAX_SCANS = 100
 _SLICE = 131_072  # fits into a processor's cache: six times faster than a megabyte
@@ -43,12 +42,12 @@ def read(data: bytes) -> Header:
     Raises:
         DamagedImage: it is truncated, or has more segments or scans than any camera or encoder writes.
     """
-    fields = _Fields()
-    scan = _walk(data, fields)
+    start = head(data)
+    fields = _collected(data, start)
     if not fields.frame or not fields.width or not fields.height:
         raise DamagedImage("The JPEG header contains no image size.")
-    _check_scans(data, scan, fields)
-    return Header(fields.width, fields.height, _is_plain(fields) and _has_end(data, scan))
+    _check_scans(data, start.scan, fields)
+    return Header(fields.width, fields.height, _is_plain(fields) and _has_end(data, start.scan), start)
 
 
 def lacks_end(data: bytes) -> bool:
@@ -59,9 +58,8 @@ def lacks_end(data: bytes) -> bool:
     Raises:
         DamagedImage: as :func:`read`.
     """
-    fields = _Fields()
-    scan = _walk(data, fields)
-    return fields.frame != _PROGRESSIVE and not _has_end(data, scan)
+    start = head(data)
+    return _collected(data, start).frame != _PROGRESSIVE and not _has_end(data, start.scan)
 
 
 def frame(data: bytes) -> tuple[int, int, bool]:
@@ -70,8 +68,7 @@ def frame(data: bytes) -> tuple[int, int, bool]:
     Raises:
         DamagedImage: the file is truncated before its first scan.
     """
-    fields = _Fields()
-    _walk(data, fields)
+    fields = _collected(data, head(data))
     return fields.width, fields.height, fields.frame == _PROGRESSIVE
 
 
@@ -91,29 +88,12 @@ def _is_plain(fields: _Fields) -> bool:
     )
 
 
-def _walk(data: bytes, fields: _Fields) -> int:
-    """Collect the fields up to the first scan, and return its offset."""
-    at, end = 2, len(data)
-    for _ in range(_MAX_SEGMENTS):
-        if data[at : at + 1] != b"\xff":
-            at = data.find(b"\xff", at, at + _MAX_JUNK)  # bytes between segments are ignored
-        if at < 0 or at + 5 > end:
-            break
-        marker = data[at + 1]
-        if marker == _SOS:
-            return at
-        if marker == _EOI:
-            break
-        if marker == 0xFF or marker <= 0x01 or 0xD0 <= marker <= _SOI:  # padding, or a marker without a segment
-            at += 1 if marker == 0xFF else 2
-            continue
-        size = data[at + 2] << 8 | data[at + 3]
-        if marker in _FRAMES or marker in {_APP1, _APP2}:
-            _collect(fields, marker, data[at + 4 : at + 2 + size])
-        at += 2 + size
-    else:
-        raise DamagedImage("The JPEG file has too many segments before the image data.")
-    raise DamagedImage("The JPEG file ends before the image data.")
+def _collected(data: bytes, start: Head) -> _Fields:
+    fields = _Fields()
+    for marker, at, end in start.segments:
+        if marker in _READ:
+            _collect(fields, marker, data[at + 4 : end])
+    return fields
 
 
 def _collect(fields: _Fields, marker: int, segment: bytes) -> None:

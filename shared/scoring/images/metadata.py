@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from shared.errors import DamagedImage
 from shared.scoring.images import png
 from shared.scoring.images.formats import Format
-from shared.scoring.images.segments import segments
+from shared.scoring.images.segments import Head, segments
 
 type _Parts = Sequence[bytes | memoryview]
 
@@ -33,8 +33,8 @@ _ANCILLARY = 0x20  # the bit of a chunk's first letter by which decoders may ign
 _IEND = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 
 
-def without_metadata(data: bytes, kind: Format, max_bytes: int) -> bytes | None:
-    """The same image without metadata; ``data`` itself where there is nothing to remove.
+def without_metadata(data: bytes, kind: Format, max_bytes: int, head: Head | None = None) -> bytes | None:
+    """The same image without metadata; ``data`` itself where there is nothing to remove. ``head``: a JPEG file's.
 
     None where it would still have more than ``max_bytes``; and where the file is truncated or irregular, which its
     decoder then reports.
@@ -42,7 +42,7 @@ def without_metadata(data: bytes, kind: Format, max_bytes: int) -> bytes | None:
     if len(data) > max_bytes + _MAX_REMOVED:
         return None
     try:
-        parts = _PARTS[kind](data)
+        parts = _PARTS[kind](data, head)
     except (IndexError, DamagedImage):
         return None
     size = sum(map(len, parts)) if parts else 0
@@ -51,10 +51,10 @@ def without_metadata(data: bytes, kind: Format, max_bytes: int) -> bytes | None:
     return data if size == len(data) else b"".join(parts)
 
 
-def _jpeg_parts(data: bytes) -> _Parts | None:
+def _jpeg_parts(data: bytes, head: Head | None) -> _Parts | None:
     view, parts = memoryview(data), list[bytes | memoryview]()
     kept = 0  # where what is kept as it is begins
-    for marker, start, end in segments(data):
+    for marker, start, end in segments(data, head):
         if marker in _JPEG_IMAGE:
             continue
         if marker == _EOI:
@@ -85,7 +85,7 @@ def _shortened(segment: memoryview, end: bytes = b"") -> bytes:
     return b"".join((segment[:2], size.to_bytes(2), segment[4:], end))
 
 
-def _png_parts(data: bytes) -> _Parts | None:
+def _png_parts(data: bytes, _head: Head | None) -> _Parts | None:
     view = memoryview(data)
     parts: list[bytes | memoryview] = [view[: png.FIRST_CHUNK]]
     for name, start, end in png.chunks(data):
@@ -100,4 +100,7 @@ def _png_parts(data: bytes) -> _Parts | None:
     return None
 
 
-_PARTS: Mapping[Format, Callable[[bytes], _Parts | None]] = {Format.JPEG: _jpeg_parts, Format.PNG: _png_parts}
+_PARTS: Mapping[Format, Callable[[bytes, Head | None], _Parts | None]] = {
+    Format.JPEG: _jpeg_parts,
+    Format.PNG: _png_parts,
+}

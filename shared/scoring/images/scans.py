@@ -9,6 +9,7 @@ identical: the detail of subsampled components (mostly chroma) is still visible 
 from collections.abc import Iterator, Set
 from typing import NamedTuple
 
+from shared.errors import DamagedImage
 from shared.scoring.images.segments import segments
 
 _EOI, _SOS, _SOF2 = 0xD9, 0xDA, 0xC2
@@ -32,10 +33,10 @@ def without_detail(data: bytes) -> bytes:
     Truncated and irregular files are returned unchanged: the decoder reports the damage.
     """
     try:
-        found = list(segments(data))
+        found = segments(data)
         frame = next(data[start:end] for marker, start, end in found if marker == _SOF2)
         reducible = {component.id: component for component in _reducible(frame)}
-    except (IndexError, StopIteration):
+    except (IndexError, StopIteration, DamagedImage):
         return data
     if not found or found[-1][0] != _EOI or not reducible:
         return data

@@ -2,52 +2,111 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
 from itertools import islice
+from struct import Struct
+from typing import NamedTuple
 
 import numpy as np
 
-_EOI, _SOS = 0xD9, 0xDA
+from shared.errors import DamagedImage
+
+_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 # RST0 to RST7 differ in their last three bits.
 _RESTARTS = 0xD0
-# Cameras and encoders write some dozens. A file is searched in slices, because it may consist mostly of markers, and
-# because a slice that fits into a processor's cache is searched several times faster.
+_FILL = 0xFF
+# All of the above, and the markers without a segment.
+_SPECIAL = frozenset({_FILL, _EOI, _SOS, 0x00, 0x01, *range(_RESTARTS, _SOI + 1)})
+# A marker's two bytes, and the length of its segment.
+_START = Struct(">BBH").unpack_from
+
+# Cameras write some dozens of segments, a few hundred with extended metadata and profiles in several segments.
+_MAX_SEGMENTS = 2000
+_MAX_JUNK = 4096
+# A file is searched for markers in slices, because it may consist mostly of them, and because a slice that fits into a
+# processor's cache is searched several times faster.
 _MAX_MARKERS, _SLICE = 10_000, 131_072
 
 _ONE = np.uint8(1)
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-
 
 # A marker, and where the part of the file from it to the next segment starts and ends; that of a scan includes its
 # coded data. A tuple without names: there are ten in each file.
 type Segment = tuple[int, int, int]
 
 
-def segments(data: bytes) -> Iterator[Segment]:
-    """The segments between the file's first marker and the end of the image.
+class Head(NamedTuple):
+    """The segments before the first scan of a file, and where that starts.
 
-    The last one is the end marker, unless the file is truncated or irregular. A segment may end after the file.
+    ``regular``: there is nothing between them but padding. A segment may end after the file.
+    """
+
+    segments: list[Segment]
+    scan: int
+    regular: bool
+
+
+def head(data: bytes) -> Head:
+    """What precedes the first scan. Bytes between segments are skipped, as decoders do.
 
     Raises:
+        DamagedImage: there is no scan, or more segments before it than any camera or encoder writes.
+    """
+    found, regular = list[Segment](), True
+    at, last = 2, len(data) - 5
+    for _ in range(_MAX_SEGMENTS):
+        if at > last:
+            break
+        lead, marker, size = _START(data, at)
+        if lead == 0xFF and marker not in _SPECIAL:
+            end = at + 2 + size
+            found.append((marker, at, end))
+            at = end
+        elif lead != 0xFF:
+            at, regular = data.find(b"\xff", at, at + _MAX_JUNK), False
+            if at < 0:
+                break
+        elif marker == _SOS:
+            return Head(found, at, regular)
+        elif marker == _EOI:
+            break
+        else:
+            at += 1 if marker == _FILL else 2
+            regular = regular and marker == _FILL
+    else:
+        raise DamagedImage("The JPEG file has too many segments before the image data.")
+    raise DamagedImage("The JPEG file ends before the image data.")
+
+
+def segments(data: bytes, start: Head | None = None) -> list[Segment]:
+    """The segments between the file's first marker and the end of the image; ``start`` is the file's, where known.
+
+    The last one is the end marker, unless the file is truncated or irregular.
+
+    Raises:
+        DamagedImage: as :func:`head`.
         IndexError: the file ends within a marker, or has more markers than any encoder writes.
     """
-    markers, at, size = _markers(data), 2, len(data)
-    while at + 2 <= size:
-        if data[at] != 0xFF:
-            return
+    found, at, regular = start or head(data)
+    return [*found, *_from_scan(data, at)] if regular else []
+
+
+def _from_scan(data: bytes, at: int) -> list[Segment]:
+    markers, found, size = _markers(data), list[Segment](), len(data)
+    while at + 2 <= size and data[at] == 0xFF:
         marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
+        if marker == _FILL:
             at += 1
             continue
         if marker == _EOI:
-            yield marker, at, at + 2
-            return
+            found.append((marker, at, at + 2))
+            break
         end = at + 2 + (data[at + 2] << 8 | data[at + 3])
         if marker == _SOS:
             following = bisect_left(markers, end)
             end = markers[following] if following < len(markers) else size
-        yield marker, at, end
+        found.append((marker, at, end))
         at = end
+    return found
 
 
 def _markers(data: bytes) -> list[int]:

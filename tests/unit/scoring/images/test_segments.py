@@ -22,4 +22,4 @@ def test_both_ways_find_the_same_markers(file: bytes) -> None:
 @pytest.mark.parametrize("size", [60_000, 600_000])
 def test_a_file_of_nothing_but_markers_is_refused(size: int) -> None:
     with pytest.raises(IndexError, match="markers"):
-        list(segments(b"\xff\xd8" + b"\xff\xe1" * (size // 2)))
+        segments(b"\xff\xd8\xff\xda\x00\x02" + b"\xff\xe1" * (size // 2))
