@@ -1,6 +1,7 @@
 """The names of a model's classes, and the ranking of its scores."""
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,21 +67,23 @@ def rank(scores: npt.NDArray[np.float32], names: tuple[str, ...], ranking: Ranki
         names: the classes' names; a class beyond them is named by its index.
         ranking: how many, and the lowest score.
     """
-    count = min(ranking.top or scores.size, scores.size)
-    order = _best(scores, count) if count <= _FEW else (-scores).argsort(kind="stable")[:count].tolist()
-    found, named = list[Label](), len(names)
-    for index in order:
-        score = scores.item(index)
+    count, named = min(ranking.top or scores.size, scores.size), len(names)
+    found = list[Label]()
+    for index, score in _best(scores, count) if count <= _FEW else _sorted(scores, count):
         if score < ranking.threshold:
             break
         found.append(Label(index, names[index] if index < named else str(index), round(score, 6)))
     return found
 
 
-def _best(scores: npt.NDArray[np.float32], count: int) -> list[int]:
-    remaining, found = scores.copy(), list[int]()
+def _best(scores: npt.NDArray[np.float32], count: int) -> Iterator[tuple[int, float]]:
+    remaining = scores.copy()
     for _ in range(count):
         index = int(remaining.argmax())  # the first of equals
-        found.append(index)
+        yield index, scores.item(index)
         remaining[index] = -np.inf
-    return found
+
+
+def _sorted(scores: npt.NDArray[np.float32], count: int) -> Iterator[tuple[int, float]]:
+    for index in (-scores).argsort(kind="stable")[:count].tolist():
+        yield index, scores.item(index)

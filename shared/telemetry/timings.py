@@ -41,7 +41,25 @@ class Timings:
 
     def measure(self, part: str) -> "_Measurement":
         """The duration of a ``with`` block, however it ends, is added to ``part``."""
-        return _CallMeasurement(self, part) if part is PREDICT else _Measurement(self, part)
+        return _Measurement(self, part)
+
+    def call_started(self) -> float:
+        """A call of the service starts: the time, for :meth:`call_ended`."""
+        self.latest = PREDICT
+        calls, now = self._calls, time.perf_counter()
+        if not calls.open:
+            calls.since = now
+        calls.open += 1
+        return now
+
+    def call_ended(self, started: float) -> float:
+        """The call ends, however that is; the time."""
+        calls, now = self._calls, time.perf_counter()
+        calls.open -= 1
+        if not calls.open:
+            calls.seconds += now - calls.since
+        self.add(PREDICT, started, now)
+        return now
 
     def add(self, part: str, started: float, ended: float) -> None:
         self._seconds[part] += ended - started
@@ -90,21 +108,3 @@ class _Measurement:
 
     def __exit__(self, *_error: object) -> None:
         self._timings.add(self._part, self._start, time.perf_counter())
-
-
-class _CallMeasurement(_Measurement):
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        calls = self._timings._calls  # noqa: SLF001 - a part of it
-        if not calls.open:
-            calls.since = self._start
-        calls.open += 1
-
-    def __exit__(self, *_error: object) -> None:
-        super().__exit__()
-        calls = self._timings._calls  # noqa: SLF001 - as above
-        calls.open -= 1
-        if not calls.open:
-            calls.seconds += time.perf_counter() - calls.since

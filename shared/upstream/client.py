@@ -1,7 +1,6 @@
 """The client of one service: the live channel, the current key, and what follows when something is refused."""
 
 import itertools
-import time
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from grpc.aio import AioRpcError
 from shared.credentials.cache import CredentialCache, Credentials
 from shared.errors import ClientCertificateRefused, DeadlineExceeded, GatewayError, ServiceUnreachable
 from shared.settings import ServiceSettings
-from shared.telemetry import CREDENTIALS, PREDICT, WAIT, RequestContext, metrics
+from shared.telemetry import CREDENTIALS, WAIT, RequestContext, metrics
 from shared.telemetry.trace import Call, random_id
 from shared.upstream.admission import Admission
 from shared.upstream.causes import CLIENT_CERTIFICATE_REFUSED, cause, is_outage, is_trust_failure
@@ -202,8 +201,7 @@ class ServiceClient:
             if not channel.is_ready:
                 with context.timings.measure(WAIT):
                     await channel.connected(context.remaining)
-            with context.timings.measure(PREDICT):
-                response = await self._send(rpc, channel, key)
+            response = await self._send(rpc, channel, key)
         self._slot.withdrawn = ()
         if credentials is not None:
             self._accepted = (credentials.keys, key)
@@ -228,7 +226,7 @@ class ServiceClient:
         if trace is not None:
             span_id = random_id(8)
             context = replace(context, traceparent=trace.traceparent(span_id))
-        started, status = time.perf_counter(), _CANCELLED
+        started, status = context.timings.call_started(), _CANCELLED
         try:
             response = await channel.call(method, request, key, context)
             status = _OK
@@ -237,7 +235,7 @@ class ServiceClient:
             raise
         finally:
             attributes = ("grpc", method[1:], status, "" if status is _OK else status, self._service)
-            ended = time.perf_counter()
+            ended = context.timings.call_ended(started)
             metrics.CALL_DURATION.record(attributes, ended - started)
             if trace is not None:
                 trace.ended(Call(span_id, method[1:], status, self._server, started, ended))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from shared.errors import DamagedImage
 from shared.scoring.images import png
 from shared.scoring.images.formats import Format
-from shared.scoring.images.segments import Head, segments
+from shared.scoring.images.segments import TABLES, Head, head, segments
 
 type _Parts = Sequence[bytes | memoryview]
 
@@ -19,9 +19,8 @@ _MAX_REMOVED = 16_000_000
 
 _EOI = 0xD9
 _APP0, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE2, 0xEE, 0xEF, 0xFE
-# Of a JPEG's segments, without those of the rarely supported kinds of frames: frame headers, Huffman and quantization
-# tables, scans, number of lines, restart interval.
-_JPEG_IMAGE = frozenset({0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDC, 0xDD})
+# Of a JPEG's segments, without those of the rarely supported kinds of frames: frame headers, scans, tables.
+_JPEG_IMAGE = TABLES | {0xC0, 0xC1, 0xC2, 0xDA}
 # JFIF (ISO/IEC 10918-5) and Adobe's segment (T.872) decide how the components become colours. Nothing after these
 # bytes does; in JFIF's, a thumbnail follows, whose width and height are the last two.
 _JFIF, _JFIF_SIZE = b"JFIF\x00", 18
@@ -33,8 +32,8 @@ _ANCILLARY = 0x20  # the bit of a chunk's first letter by which decoders may ign
 _IEND = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 
 
-def without_metadata(data: bytes, kind: Format, max_bytes: int, head: Head | None = None) -> bytes | None:
-    """The same image without metadata; ``data`` itself where there is nothing to remove. ``head``: a JPEG file's.
+def without_metadata(data: bytes, kind: Format, max_bytes: int, start: Head | None = None) -> bytes | None:
+    """The same image without metadata; ``data`` itself where there is nothing to remove. ``start``: a JPEG file's.
 
     None where it would still have more than ``max_bytes``; and where the file is truncated or irregular, which its
     decoder then reports.
@@ -42,7 +41,7 @@ def without_metadata(data: bytes, kind: Format, max_bytes: int, head: Head | Non
     if len(data) > max_bytes + _MAX_REMOVED:
         return None
     try:
-        parts = _PARTS[kind](data, head)
+        parts = _PARTS[kind](data, start)
     except (IndexError, DamagedImage):
         return None
     size = sum(map(len, parts)) if parts else 0
@@ -51,20 +50,23 @@ def without_metadata(data: bytes, kind: Format, max_bytes: int, head: Head | Non
     return data if size == len(data) else b"".join(parts)
 
 
-def _jpeg_parts(data: bytes, head: Head | None) -> _Parts | None:
+def _jpeg_parts(data: bytes, start: Head | None) -> _Parts | None:
+    found, scan, regular = start or head(data)
+    if not regular:
+        return None
     view, parts = memoryview(data), list[bytes | memoryview]()
     kept = 0  # where what is kept as it is begins
-    for marker, start, end in segments(data, head):
+    for marker, at, end in (*found, *segments(data, scan)):
         if marker in _JPEG_IMAGE:
             continue
         if marker == _EOI:
             return [*parts, view[kept:end]]
         if marker != _COM and not _APP0 <= marker <= _APP15:
             return None
-        segment = view[start:end]
+        segment = view[at:end]
         needed = _needed(marker, segment)
         if needed is not segment:
-            parts += view[kept:start], needed
+            parts += view[kept:at], needed
             kept = end
     return None
 
@@ -85,7 +87,7 @@ def _shortened(segment: memoryview, end: bytes = b"") -> bytes:
     return b"".join((segment[:2], size.to_bytes(2), segment[4:], end))
 
 
-def _png_parts(data: bytes, _head: Head | None) -> _Parts | None:
+def _png_parts(data: bytes, _start: Head | None) -> _Parts | None:
     view = memoryview(data)
     parts: list[bytes | memoryview] = [view[: png.FIRST_CHUNK]]
     for name, start, end in png.chunks(data):

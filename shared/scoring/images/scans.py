@@ -9,7 +9,6 @@ identical: the detail of subsampled components (mostly chroma) is still visible 
 from collections.abc import Iterator, Set
 from typing import NamedTuple
 
-from shared.errors import DamagedImage
 from shared.scoring.images.segments import segments
 
 _EOI, _SOS, _SOF2 = 0xD9, 0xDA, 0xC2
@@ -36,7 +35,7 @@ def without_detail(data: bytes) -> bytes:
         found = segments(data)
         frame = next(data[start:end] for marker, start, end in found if marker == _SOF2)
         reducible = {component.id: component for component in _reducible(frame)}
-    except (IndexError, StopIteration, DamagedImage):
+    except (IndexError, StopIteration):
         return data
     if not found or found[-1][0] != _EOI or not reducible:
         return data

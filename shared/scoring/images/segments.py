@@ -14,6 +14,8 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 # RST0 to RST7 differ in their last three bits.
 _RESTARTS = 0xD0
 _FILL = 0xFF
+# Huffman and quantization tables, number of lines, restart interval: most of the segments before a scan.
+TABLES = frozenset({0xC4, 0xDB, 0xDC, 0xDD})
 # All of the above, and the markers without a segment.
 _SPECIAL = frozenset({_FILL, _EOI, _SOS, 0x00, 0x01, *range(_RESTARTS, _SOI + 1)})
 # A marker's two bytes, and the length of its segment.
@@ -35,9 +37,9 @@ type Segment = tuple[int, int, int]
 
 
 class Head(NamedTuple):
-    """The segments before the first scan of a file, and where that starts.
+    """The segments before the first scan of a file, but for ``TABLES``, and where the scan starts.
 
-    ``regular``: there is nothing between them but padding. A segment may end after the file.
+    ``regular``: there is nothing between them but padding and tables. A segment may end after the file.
     """
 
     segments: list[Segment]
@@ -59,7 +61,8 @@ def head(data: bytes) -> Head:
         lead, marker, size = _START(data, at)
         if lead == 0xFF and marker not in _SPECIAL:
             end = at + 2 + size
-            found.append((marker, at, end))
+            if marker not in TABLES:
+                found.append((marker, at, end))
             at = end
         elif lead != 0xFF:
             at, regular = data.find(b"\xff", at, at + _MAX_JUNK), False
@@ -77,21 +80,15 @@ def head(data: bytes) -> Head:
     raise DamagedImage("The JPEG file ends before the image data.")
 
 
-def segments(data: bytes, start: Head | None = None) -> list[Segment]:
-    """The segments between the file's first marker and the end of the image; ``start`` is the file's, where known.
+def segments(data: bytes, at: int = 2) -> list[Segment]:
+    """The segments from the one at ``at`` to the end of the image.
 
     The last one is the end marker, unless the file is truncated or irregular.
 
     Raises:
-        DamagedImage: as :func:`head`.
         IndexError: the file ends within a marker, or has more markers than any encoder writes.
     """
-    found, at, regular = start or head(data)
-    return [*found, *_from_scan(data, at)] if regular else []
-
-
-def _from_scan(data: bytes, at: int) -> list[Segment]:
-    markers, found, size = _markers(data), list[Segment](), len(data)
+    markers, found, size = _markers(data, at), list[Segment](), len(data)
     while at + 2 <= size and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == _FILL:
@@ -109,28 +106,30 @@ def _from_scan(data: bytes, at: int) -> list[Segment]:
     return found
 
 
-def _markers(data: bytes) -> list[int]:
-    """The offsets of the markers outside coded data: 0xFF that is not followed by zero or a restart marker's code.
+def _markers(data: bytes, at: int) -> list[int]:
+    """The offsets from ``at`` on of the markers outside coded data.
+
+    They are 0xFF that is not followed by zero or a restart marker's code.
 
     Raises:
         IndexError: there are more than any encoder writes.
     """
     # In a small file numpy takes twice as long, and four times where its code is not in the processor's caches; a
     # regular expression takes up to ten nanoseconds a byte, which is too long for a large one that is mostly 0xFF.
-    return in_small(data) if len(data) <= _SLICE else in_large(data)
+    return in_small(data, at) if len(data) <= _SLICE else in_large(data, at)
 
 
-def in_small(data: bytes) -> list[int]:
+def in_small(data: bytes, start: int = 0) -> list[int]:
     """The markers' offsets, by a regular expression."""
-    found = [match.start() for match in islice(_MARKER.finditer(data), _MAX_MARKERS + 1)]
+    found = [match.start() for match in islice(_MARKER.finditer(data, start), _MAX_MARKERS + 1)]
     _check_number(found)
     return found
 
 
-def in_large(data: bytes) -> list[int]:
+def in_large(data: bytes, start: int = 0) -> list[int]:
     """Likewise, by numpy."""
     values, found = np.frombuffer(data, np.uint8), list[int]()
-    for at in range(0, len(values), _SLICE):
+    for at in range(start, len(values), _SLICE):
         part = values[at : at + _SLICE + 1]
         following = part[1:]
         # Less one, 0x00 and 0xFF become the two largest numbers. Restart markers are sorted out afterwards, where few

@@ -18,9 +18,9 @@ def finite(output: Output) -> Output:
     Raises:
         ServiceAnswerNotFinite: some are not.
     """
-    values = output.values.reshape(-1)
+    values = output.values
     # The sum of the squares, for which numpy needs half the time, is finite only if all are; large ones may overflow.
-    if values.size <= _FEW and math.isfinite(values.dot(values)):
+    if values.size <= _FEW and math.isfinite(np.vdot(values, values)):
         return output
     if not np.isfinite(values).all():
         raise ServiceAnswerNotFinite("The output contains values that are not finite (NaN or infinity).")

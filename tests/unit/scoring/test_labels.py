@@ -1,5 +1,6 @@
 """Loading class names and ranking scores."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_only_many_labels_take_a_sort_of_all_scores(monkeypatch: pytest.MonkeyPa
     found: list[int] = []
     best = labels._best
 
-    def counted(*arguments: Any) -> list[int]:
+    def counted(*arguments: Any) -> Iterator[tuple[int, float]]:
         found.append(1)
         return best(*arguments)
 
