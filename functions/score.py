@@ -72,7 +72,7 @@ async def _score(req: func.HttpRequest, invocation: func.Context, name: str | No
 
 async def _scored(req: func.HttpRequest, service: Service, context: RequestContext) -> func.HttpResponse:
     submitted = await submission(req, gateway().settings.limits.images)
-    options = {**submitted.options, **req.params}
+    options = {**submitted.options, **req.params} if submitted.options else req.params
     images, wanted = submitted.images, ranking(options)
     if flag(options, "partial"):
         results = await service.scorer.score_partially(images, wanted, context)
@@ -130,6 +130,8 @@ def _ignored(req: func.HttpRequest, service: Service) -> dict[str, str]:
 
     So are those that choose classes, of a service that returns none.
     """
+    if not req.params:
+        return {}
     known = _QUERY if service.settings.output is OutputKind.CLASSES else _QUERY - _OF_CLASSES
     unknown = [name for name in req.params if name not in known and name.isascii() and name.isidentifier()]
     return {_IGNORED: ", ".join(name[:40] for name in unknown[:10])} if unknown else {}

@@ -68,8 +68,12 @@ def invalid(parameter: str, value: str, expected: str) -> InvalidParameter:
     return InvalidParameter(text, parameter=parameter, expected=expected)
 
 
-def request_context(request: func.HttpRequest, invocation: func.Context, seconds: float) -> RequestContext:
+def request_context(
+    request: func.HttpRequest, invocation: func.Context, seconds: float, known_id: str = ""
+) -> RequestContext:
     """The request's context; its deadline is ``seconds`` away, or sooner if the client requests that.
+
+    ``known_id`` is :func:`request_id` of the request, where it was called before.
 
     Raises:
         InvalidParameter: the header Request-Timeout-Ms has a value out of its range.
@@ -77,7 +81,7 @@ def request_context(request: func.HttpRequest, invocation: func.Context, seconds
     headers = fields(request)
     parent, state = _trace(invocation.trace_context, headers)
     return RequestContext(
-        request_id=request_id(request, invocation),
+        request_id=known_id or request_id(request, invocation),
         deadline=time.monotonic() + (min(seconds, _timeout(headers[_TIMEOUT])) if _TIMEOUT in headers else seconds),
         traceparent=parent,
         tracestate=state,

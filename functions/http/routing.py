@@ -54,7 +54,7 @@ async def served(
 
 
 def _context(req: func.HttpRequest, invocation: func.Context, seconds: float, policy: record.Policy) -> RequestContext:
-    context = request_context(req, invocation, seconds)
+    context = request_context(req, invocation, seconds, record.current().request_id)
     if policy.tracer is None:
         return context
     return policy.tracer.traced(context, fields(req).get("traceparent", ""))

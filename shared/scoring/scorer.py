@@ -106,7 +106,7 @@ class Scorer:
         job = await self._predictions(ranking, context)
         with self._upstream.admission.permit(len(uploads), context):
             tasks = [
-                asyncio.ensure_future(self._one(upload, job, context.for_image(len(uploads)))) for upload in uploads
+                asyncio.ensure_future(self._checked(upload, job, context.for_image(len(uploads)))) for upload in uploads
             ]
             async with _cancelled_at_end(tasks):
                 ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -325,10 +325,13 @@ class Scorer:
             )
         return upload.fault
 
-    async def _one[T](self, upload: Upload, job: _Job[T], context: RequestContext) -> T:
+    async def _checked[T](self, upload: Upload, job: _Job[T], context: RequestContext) -> T:
         fault = self._fault(upload)
         if fault is not None:
             raise fault
+        return await self._one(upload, job, context)
+
+    async def _one[T](self, upload: Upload, job: _Job[T], context: RequestContext) -> T:
         try:
             return await self._scored(upload, job, context)
         except (ServiceRejected, ServiceAnswerInvalid) as error:

@@ -99,7 +99,7 @@ HEADERS: Mapping[str, Json] = {
     "Server-Timing": {
         "description": "The duration of each part, in milliseconds: decode, credentials, wait, predict, total.",
         "schema": string(),
-        "example": "decode;dur=0.30, credentials;dur=0.01, wait;dur=0.00, predict;dur=24.13, total;dur=25.21",
+        "example": "decode;dur=0.30, credentials;dur=0.00, wait;dur=0.00, predict;dur=24.13, total;dur=25.21",
     },
     "Retry-After": {
         "description": "When to try again, in seconds, if that can help.",
