@@ -63,7 +63,9 @@ def _interpreter_speed() -> float:
 
 
 def _python() -> str:
-    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    # Debian's package does it by a target of make instead; its folder of wheels tells that it is that package.
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimized = "--enable-optimizations" in arguments or "/usr/share/python-wheels" in arguments
     return platform.python_version() + ("" if optimized else ", built without profile-guided optimization")
 
 
