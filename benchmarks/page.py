@@ -49,9 +49,9 @@ which a peer answered with an error is repeated ({failed} in this run); an error
 The interpreter matters: more than half of a request's processor time is spent in it. The machine's line above says
 whether it was built with profile-guided optimization, as distributions and Azure have it. pyenv builds without it by
 default: on the same machine such a build takes 1.4 to 1.6 times as long for the same Python code, and Envoy as long as
-ever. On one earlier day the gateway made 1.5 times Envoy's requests a second with it and 1.1 times as many without; 4.1
-and 3.6 times LitServe's; 5.1 and 4.4 times BentoML's; natively it added 0.21 ms and 0.30 ms, and its first score took
-40 % longer without.
+ever. The same targets without it, on the same day: `http_c16_rps_vs_envoy` 0.94, `http_c16_rps_vs_fastapi` 0.60,
+`overload_goodput` 0.87, `fpga_use_c16` 0.95, `native_c1_added_ms` 0.63, `cold_first_score_ms` 900. Where a section was
+measured at another time, or with another interpreter, it says so.
 
 Each system is set up as its experienced users would, with one worker, and with TLS and the key towards the service:
 
