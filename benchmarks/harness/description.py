@@ -66,7 +66,7 @@ def _python() -> str:
     # Debian's package does it by a target of make instead; its folder of wheels tells that it is that package.
     arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
     optimized = "--enable-optimizations" in arguments or "/usr/share/python-wheels" in arguments
-    return platform.python_version() + ("" if optimized else ", built without profile-guided optimization")
+    return f"{platform.python_version()}, built with{'' if optimized else 'out'} profile-guided optimization"
 
 
 def _processor() -> str:
