@@ -6,8 +6,7 @@ several at once, they share calls.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import (
-    DeadlineExceeded,
     GatewayError,
     ImageTooLarge,
     ServiceAnswerInvalid,
@@ -28,6 +26,7 @@ from shared.scoring.decoding.decoder import Decoder
 from shared.scoring.decoding.work import Content, ToFile, ToTensor, with_placement, without_placement
 from shared.scoring.images.geometry import Placement, unchanged
 from shared.scoring.own_names import OwnNames
+from shared.scoring.several import batches, cancelled_at_end, gathered, named
 from shared.scoring.types import Prediction, Ranking, Upload
 from shared.settings import SERVICE_LABELS, Limits, Metadata, OutputKind, prefix
 from shared.telemetry import DECODE, RequestContext, log, metrics
@@ -40,8 +39,6 @@ _DEFAULT = Selector()
 # A probability may be a little above 1 by rounding.
 _ABOVE_ONE = 1.01
 
-# The encoded length of an image in a request, and more.
-_ELEMENT_BYTES = 16
 # The bytes of several files that are looked through at once on the event loop: 0.3 ms.
 _AT_ONCE = 1_000_000
 
@@ -108,7 +105,7 @@ class Scorer:
             tasks = [
                 asyncio.ensure_future(self._checked(upload, job, context.for_image(len(uploads)))) for upload in uploads
             ]
-            async with _cancelled_at_end(tasks):
+            async with cancelled_at_end(tasks):
                 ended = await asyncio.gather(*tasks, return_exceptions=True)
         results: list[Prediction | GatewayError] = []
         for result in ended:
@@ -236,7 +233,7 @@ class Scorer:
         for index, upload in enumerate(uploads):
             fault = self._fault(upload)
             if fault is not None:
-                raise _named(fault, upload, index)
+                raise named(fault, upload, index)
         with self._upstream.admission.permit(len(uploads), context):
             if len(uploads) > 1:
                 together = self._batched if job.model.max_batch > 1 else self._all
@@ -244,15 +241,15 @@ class Scorer:
             try:
                 return [await self._one(uploads[0], job, context)]
             except GatewayError as error:
-                _named(error, uploads[0], 0)
+                named(error, uploads[0], 0)
                 raise
 
     async def _all[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
-        return await _gathered(uploads, lambda upload: self._one(upload, job, context.for_image(len(uploads))))
+        return await gathered(uploads, lambda upload: self._one(upload, job, context.for_image(len(uploads))))
 
     async def _batched[T](self, uploads: Sequence[Upload], job: _Job[T], context: RequestContext) -> list[T]:
         """As few calls as the model and its service accept."""
-        contents = self._as_they_are(uploads, job, context) or await _gathered(
+        contents = self._as_they_are(uploads, job, context) or await gathered(
             uploads, lambda upload: self._content(upload.data, job, context.for_image(len(uploads)))
         )
         try:
@@ -274,7 +271,7 @@ class Scorer:
                 try:
                     image = self._plain(upload.data, room)
                 except GatewayError as error:
-                    raise _named(error, upload, index) from None
+                    raise named(error, upload, index) from None
                 if image is None:
                     return None
                 found.append(image)
@@ -292,7 +289,7 @@ class Scorer:
             asyncio.ensure_future(self._batch(uploads[part], contents[part], job, context.for_image(len(uploads))))
             for part in groups
         ]
-        async with _cancelled_at_end(tasks):
+        async with cancelled_at_end(tasks):
             return [result for results in await asyncio.gather(*tasks) for result in results]
 
     async def _content(self, data: bytes, job: _Job[Any], context: RequestContext) -> bytes:
@@ -448,44 +445,6 @@ def _rows(output: Output) -> list[Output]:
     return [Output(output.values[index : index + 1], output.version) for index in range(len(output.values))]
 
 
-async def _gathered[T](uploads: Sequence[Upload], work: Callable[[Upload], Coroutine[Any, Any, T]]) -> list[T]:
-    """What the work gives for each image; a failure names the image that it is about."""
-    tasks = [asyncio.ensure_future(work(upload)) for upload in uploads]
-    # The others must not go on after one failed, or after the client disconnected.
-    async with _cancelled_at_end(tasks):
-        try:
-            return await asyncio.gather(*tasks)
-        except GatewayError as error:
-            for index, (task, upload) in enumerate(zip(tasks, uploads, strict=True)):
-                if task.done() and not task.cancelled() and task.exception() is error:
-                    _named(error, upload, index)
-            raise
-
-
-def batches(sizes: Sequence[int], most: int, room: int) -> list[slice]:
-    """How images of these sizes share calls: in their order, at most so many and so many bytes in each.
-
-    Each takes some bytes more than its own; one that does not fit beside others has a call of its own.
-    """
-    found, start, total = list[slice](), 0, 0
-    for index, size in enumerate(sizes):
-        if index > start and (index - start >= most or total + size + _ELEMENT_BYTES > room):
-            found.append(slice(start, index))
-            start, total = index, 0
-        total += size + _ELEMENT_BYTES
-    return [*found, slice(start, len(sizes))]
-
-
-@contextlib.asynccontextmanager
-async def _cancelled_at_end(tasks: Sequence[asyncio.Future[Any]]) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def check_count(images_: int, limits: Limits) -> None:
     """Refuse more images than a request may contain.
 
@@ -494,10 +453,3 @@ def check_count(images_: int, limits: Limits) -> None:
     """
     if images_ > limits.images:
         raise TooManyImages(f"The request has more than {limits.images} images.", limit=limits.images)
-
-
-def _named(error: GatewayError, upload: Upload, index: int) -> GatewayError:
-    """The error with the image that it is about; without, if another image might have the same trouble."""
-    if not error.is_server_fault or isinstance(error, DeadlineExceeded):
-        error.members = {**error.members, "file": upload.name, "index": index}
-    return error

@@ -26,7 +26,8 @@ from shared.errors import (
 )
 from shared.scoring.decoding.decoder import Decoder
 from shared.scoring.decoding.memory import Memory
-from shared.scoring.scorer import Scorer, batches
+from shared.scoring.scorer import Scorer
+from shared.scoring.several import batches
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
