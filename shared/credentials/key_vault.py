@@ -76,7 +76,7 @@ class KeyVault:
             return Secret(found.value or "", properties.id, properties.created)
 
         try:
-            secret = self._call(name, get)
+            secret = self._call(name, get, again=True)
         except SecretDisabled:
             if version is None:
                 raise
@@ -97,7 +97,9 @@ class KeyVault:
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a secret, newest first; those of the same second by their ids, descending."""
-        listed = self._call(name, lambda: list(map(_version, self._client.list_properties_of_secret_versions(name))))
+        listed = self._call(
+            name, lambda: list(map(_version, self._client.list_properties_of_secret_versions(name))), again=True
+        )
         return sorted(listed, key=lambda version: (version.created, version.id), reverse=True)
 
     def write(self, name: str, value: str, *, content_type: str = "", expires: float | None = None) -> Version:
@@ -122,10 +124,13 @@ class KeyVault:
         self._client.close()
         self._identity.close()
 
-    def _call[T](self, name: str, call: Callable[[], T]) -> T:
+    def _call[T](self, name: str, call: Callable[[], T], *, again: bool = False) -> T:
+        """``again``: make the call once more where its connection broke: a read, which may be repeated."""
         try:
             return call()
         except AzureError as error:
+            if again and _is_broken(error):
+                return self._call(name, call)
             raise cause(error, name) from error
         except _UNREADABLE as error:
             raise VaultUnreachable(
@@ -143,6 +148,14 @@ def _version(properties: SecretProperties) -> Version:
         expires=expires.timestamp() if expires else None,
         updated=updated.timestamp() if updated else 0.0,
     )
+
+
+def _is_broken(error: AzureError) -> bool:
+    """Whether a connection was closed before a response: a kept one, mostly, which the server closed for its idleness.
+
+    The server may do so while a request is on its way, which no check of the connection before the request can see.
+    """
+    return any(isinstance(one, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError) for one in causes_of(error))
 
 
 def cause(error: AzureError, secret: str) -> GatewayError:

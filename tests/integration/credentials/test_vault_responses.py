@@ -16,7 +16,7 @@ from shared.errors import GatewayError
 from shared.settings import IdentityKind, ServiceSettings, VaultSettings
 from tests.support.clients.gateway_server import Response as Reply
 from tests.support.clients.gateway_server import Server
-from tests.support.control_planes import Json, Response, Script
+from tests.support.control_planes import DROP, Json, Response, Script
 from tests.support.devstack.processes import ServerProcess
 from tests.support.key_vault import IDENTITY_HEADER
 
@@ -132,6 +132,22 @@ def test_a_response_that_is_not_key_vault_s_is_an_error(script: Script, vault: K
 
     assert isinstance(caught.value, errors.VaultUnreachable | errors.SecretMissing)
     assert "Sign in" not in caught.value.detail
+
+
+def test_a_read_whose_connection_breaks_is_repeated_once(script: Script, vault: KeyVault) -> None:
+    """As a server closes an idle connection while a request is on its way."""
+    found = Response({"value": "the key", "id": f"{script.url}/secrets/cats-key/1", "attributes": {"enabled": True}})
+    script.responses = [CHALLENGE, found, DROP, found]
+
+    assert vault.read("cats-key") == vault.read("cats-key")
+
+    script.responses = [DROP, DROP]
+    with pytest.raises(errors.VaultUnreachable, match="did not respond"):
+        vault.read("cats-key")
+    script.responses = [DROP]
+    with pytest.raises(errors.VaultUnreachable, match="did not respond"):
+        vault.write("cats-key", "another key")
+    assert script.responses == []
 
 
 @pytest.mark.parametrize("kind", list(IdentityKind))
