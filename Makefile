@@ -9,6 +9,9 @@ BENCH_READY := $(VENV)/.bench-ready
 AUDIT := .bench/audit
 MUTATE := .bench/mutate
 
+# Where the machine's environment has no .pyc files written, each of the many processes would compile the same modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help run check test bench fuzz lint format protos openapi reference lock audit mutate clean dist infra-check
 

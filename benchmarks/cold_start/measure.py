@@ -70,7 +70,10 @@ class Round(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """The process that is started again and again: its app settings, and the image that it scores."""
+    """The process that is started again and again: its app settings, and the image that it scores.
+
+    Its first start writes the .pyc files, beside the image: the package of ``make dist`` has them.
+    """
 
     settings: Mapping[str, str]
     image: Path
@@ -99,7 +102,10 @@ class Worker(NamedTuple):
 
     def _run(self, *arguments: str) -> tuple[int, subprocess.CompletedProcess[str]]:
         """Run an interpreter on the processor for measured programs; returns also the moment before its start."""
-        command, settings = [sys.executable, *arguments], {**os.environ, **self.settings}
+        command = [sys.executable, *arguments]
+        # Wherever the measuring machine's environment has .pyc files written, if it does.
+        bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.image.with_name("bytecode"))}
+        settings = {**os.environ, **self.settings, **bytecode}
         with pinned(Processors.split().measured):
             began = time.monotonic_ns()
             # This project's own program, which ends by itself.
