@@ -8,8 +8,8 @@ last, after all others. The documentation is generated during development (``mak
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import azure.functions as func
 
@@ -67,8 +67,7 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class StaticFile:
+class StaticFile(NamedTuple):
     """A file and its response headers. The ETag is weak: it identifies the plain and the compressed form alike."""
 
     plain: bytes

@@ -8,8 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared import settings
 from shared.credentials.secrets import Secret
@@ -50,8 +49,7 @@ TOKEN_SECONDS = 120.0
 FLUSH_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(NamedTuple):
     """One service with all that it takes to score with it."""
 
     upstream: "Upstream"
@@ -299,7 +297,7 @@ class Gateway:
         checker = Checker(service.upstream, service.scorer)
         golden = Golden(service.settings, checker)
         service.upstream.listeners.append(golden.answered)
-        return replace(service, golden=golden)
+        return service._replace(golden=golden)
 
     def _make_split(self, split: SplitSettings) -> "Split":
         from shared.traffic.split import Split  # noqa: PLC0415 - most gateways have none

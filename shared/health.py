@@ -1,8 +1,7 @@
 """The health of a service, and that of a split, as the routes report it and as a split's shares follow it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import GatewayError
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from shared.traffic.split import Share, Split
 
 
-@dataclass(frozen=True)
-class ServiceHealth:
+class ServiceHealth(NamedTuple):
     """The health of one service at the moment.
 
     ``reported`` is the status that the service reports of itself; ``credentials_age`` is in seconds, None where there
@@ -37,8 +35,7 @@ class ServiceHealth:
         return self.problem is None and self.reported in {"serving", "unknown"} and not blocked
 
 
-@dataclass(frozen=True)
-class SplitHealth:
+class SplitHealth(NamedTuple):
     """The health of a split: its members' shares at the moment.
 
     It is ready where one of them that gets requests is; ``problem`` is that of one otherwise.

@@ -9,7 +9,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping, Sized
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import azure.functions as func
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -48,12 +48,11 @@ _ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs|blob):", re.IGNORECASE)
 _ALTERNATIVE_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(NamedTuple):
     """The images of a request; ``options`` are those of :data:`OPTIONS` that a form or JSON contains, as text."""
 
     images: list[Upload]
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str]
 
 
 async def submission(request: func.HttpRequest, max_images: int) -> Submission:
@@ -71,7 +70,7 @@ async def submission(request: func.HttpRequest, max_images: int) -> Submission:
         small = len(body) <= _SMALL_BODY
         return parse(body, header, max_images) if small else await asyncio.to_thread(parse, body, header, max_images)
     if content_type.startswith("image/") or content_type == "application/octet-stream" or _is_image(body):
-        return Submission([Upload("body", body)])
+        return Submission([Upload("body", body)], {})
     given = f"is '{quoted(content_type, limit=80)}'" if content_type else "is missing"
     # What curl -d says of a file, after it has removed the bytes of line ends.
     curl = " With curl, send a file by --data-binary or -F." if content_type == _CURLS_DEFAULT else ""

@@ -9,9 +9,8 @@ before anything is built from it: ``[[],[],...]`` has a hundred times its bytes 
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +35,7 @@ _WITHOUT_BRACKETS = bytes.maketrans(b"[]", b"  ")
 type _Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(NamedTuple):
     """Nested lists of numbers: their shape, and the numbers as little-endian 32-bit floats."""
 
     shape: tuple[int, ...]

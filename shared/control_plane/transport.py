@@ -6,8 +6,7 @@ Nothing is retried here, and no redirect is followed: it would carry the token t
 import logging
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
@@ -41,8 +40,7 @@ class Deadline(Protocol):
         """Seconds until then; negative afterwards."""
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """A response with its whole body; header names are in lower case."""
 
     status: int

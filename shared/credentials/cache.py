@@ -25,8 +25,8 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from shared.backoff import backoff
 from shared.credentials.pins import ClientCertificate, Pins, read_pins
@@ -59,8 +59,7 @@ READ_SECONDS = 5.0
 OVERDUE, OVERDUE_WAIT = 2.0, 1.0
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """The keys that the service accepts, in the order in which they are tried, and the pins to verify it with.
 
     ``read_at`` is a point of the cache's clock.

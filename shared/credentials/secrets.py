@@ -3,7 +3,7 @@
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.errors import InvalidKey
 
@@ -11,8 +11,7 @@ from shared.errors import InvalidKey
 _AROUND = "\ufeff" + string.whitespace
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A version of a secret. Times are Unix seconds, which Key Vault rounds down to whole ones.
 
     ``updated`` is that of the last change of its properties.

@@ -8,8 +8,7 @@ several at once, they share calls.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +42,7 @@ _ABOVE_ONE = 1.01
 _AT_ONCE = 1_000_000
 
 
-@dataclass(frozen=True)
-class _Job[T]:
+class _Job[T](NamedTuple):
     """What is done for each image of a request: how its request is made, and what becomes of the response.
 
     ``requests`` are of ``codec``, for what ``selector`` chooses. ``read`` gives the results of a response for some
@@ -201,9 +199,9 @@ class Scorer:
             ]
 
         def placed(result: Prediction, placement: Placement) -> Prediction:
-            return replace(result, placement=placement)
+            return result._replace(placement=placement)
 
-        return replace(await self._job(_DEFAULT, read, context), placed=placed)
+        return (await self._job(_DEFAULT, read, context))._replace(placed=placed)
 
     def _classes(
         self, prediction: Callable[[Upload, Output], Prediction]
@@ -352,7 +350,7 @@ class Scorer:
         """The job for the model as it is now, where the service has another one since it was described."""
         discovery = self._upstream.discovery
         codec = None if discovery is None else await discovery.changed(job.codec, context)
-        return None if codec is None else replace(job, codec=codec, requests=self._requests(codec, job.selector))
+        return None if codec is None else job._replace(codec=codec, requests=self._requests(codec, job.selector))
 
     def _forwarded(self, data: bytes, job: _Job[Any]) -> bytes | None:
         """The request with the file itself; None where it cannot be forwarded."""

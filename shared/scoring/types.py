@@ -1,6 +1,5 @@
 """What scoring takes and returns, without the libraries that it uses: cheap to import at a cold start."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import GatewayError
@@ -23,8 +22,7 @@ class Upload(NamedTuple):
     fault: GatewayError | None = None
 
 
-@dataclass(frozen=True)
-class Ranking:
+class Ranking(NamedTuple):
     """How many labels are requested (0: all), and the lowest score."""
 
     top: int = 5
@@ -39,8 +37,7 @@ class Label(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The result for one image; ``scores`` are all of them in the order of the classes, where all were requested.
 
     ``version`` is the model's, where the service reports it. Of a service whose outputs are raw there are ``outputs``

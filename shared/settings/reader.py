@@ -4,10 +4,10 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ALIKE = 0.85
 
 
-@dataclass(frozen=True)
-class Kind[T]:
+class Kind[T](NamedTuple):
     """How a setting's text becomes a value, and what it may be, in words for the documentation.
 
     ``read`` is called with the reader, the setting's key and its default; ``default`` is for the documentation, where
@@ -37,8 +36,7 @@ class Kind[T]:
     default: str = ""
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its name (below the service's prefix, for a service's own), kind and meaning.
 
     ``default`` is its text for the documentation.

@@ -8,7 +8,7 @@ Counted is on the event loop, or in a thread that alone has the point; another t
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 type Attributes = tuple[str, ...]
 
@@ -22,8 +22,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
 SHORT_SECONDS = (0.0005, 0.001, 0.0025, *SECONDS)
 
 
-@dataclass(frozen=True)
-class About:
+class About(NamedTuple):
     """An instrument's name and unit (UCUM), as OpenTelemetry has them, and the names of its attributes."""
 
     name: str

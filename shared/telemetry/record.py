@@ -3,8 +3,7 @@
 import logging
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.telemetry import metrics, request_log
 from shared.telemetry.context import RequestContext
@@ -19,8 +18,7 @@ SCORING = frozenset({"score", "tensorflow-serving", "open-inference"})
 _DETAIL = 1000
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """What the settings say about requests: the latency ``target`` and the time from which one is ``slow``, in seconds.
 
     None is slow where that is 0; none is traced without a ``tracer``.

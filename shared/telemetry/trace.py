@@ -2,7 +2,7 @@
 
 import random
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.telemetry import metrics
 
@@ -10,8 +10,7 @@ from shared.telemetry import metrics
 CALLS = 64
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A gRPC call of a traced request; the times are of ``time.perf_counter()``."""
 
     span_id: str

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import grpc
 import grpc.aio
@@ -51,8 +50,7 @@ _READY = grpc.ChannelConnectivity.READY
 _ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """gRPC's name of a service's address, the name in its certificate (empty: its address), and what calls carry.
 
     ``key_name`` is that of the metadata with the key; ``metadata`` and ``authority`` are the same in every call.

@@ -12,7 +12,7 @@ new channel; once it is connected, new calls use it, and the old one closes afte
 """
 
 import asyncio
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.credentials.pins import Pins
 from shared.telemetry import log, metrics
@@ -152,8 +152,7 @@ def short(fingerprints: tuple[str, ...]) -> str:
     return f"{', '.join(fingerprint[:16] for fingerprint in fingerprints[:3])}{several}"
 
 
-@dataclass(frozen=True)
-class _Replacement:
+class _Replacement(NamedTuple):
     """The pins of a channel that is being connected, and the task that connects it."""
 
     pins: Pins | None

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -141,7 +141,7 @@ class Checker:
         """The causes that explain all outcomes, where pictures are prepared as the variant says."""
         # First one that deviates: hardly any wrong cause explains it, and then the others need not be scored.
         scored = sorted((one for one in report.outcomes if one.outputs is not None), key=lambda one: not one.deviation)
-        changed = codec.for_model(replace(_model(codec), preprocessing=variant.preprocessing))
+        changed = codec.for_model(_model(codec)._replace(preprocessing=variant.preprocessing))
         outputs = list[Outputs]()
         left = list(ways)
         for outcome in scored:

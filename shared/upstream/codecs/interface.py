@@ -1,7 +1,6 @@
 """The interface of a codec, and the values that it takes and returns. Cheap to import at a cold start."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from shared.settings import Datatype
@@ -18,8 +17,7 @@ MAX_RANK = 8
 MAX_VALUES, MAX_CLASSES = 1_000_000, 32_768
 
 
-@dataclass(frozen=True)
-class Selector:
+class Selector(NamedTuple):
     """The version and signature of a model; what is None or empty is left to the service and the settings.
 
     At most one of ``version`` and ``label`` is given.
@@ -89,8 +87,7 @@ class VersionStatus(NamedTuple):
     error_message: str
 
 
-@dataclass(frozen=True)
-class Signatures:
+class Signatures(NamedTuple):
     """A model's metadata: the version that it describes, and each signature in protobuf's JSON form.
 
     ``spec`` is a ModelSpec in that form, ``definitions`` the ``signature_def`` of a SignatureDefMap, with the field

@@ -6,7 +6,7 @@ an error that names the setting to add or to change; nothing is guessed. Decisio
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 from shared.errors import Misconfigured
@@ -39,8 +39,7 @@ class ModelMetadata(NamedTuple):
     max_batch: int | None = None
 
 
-@dataclass(frozen=True)
-class ModelInterface:
+class ModelInterface(NamedTuple):
     """The input and the output that the gateway uses, and how a picture becomes the input.
 
     ``batched`` says whether the first dimension is that of the images, and ``max_batch`` how many it may have;
@@ -118,7 +117,7 @@ def without_metadata(service: ServiceSettings) -> ModelInterface:
             "Or a router in front of it does not know the host: AUTHORITY says which one it is asked for.",
             settings=settings,
         )
-    return replace(from_settings(service), preprocessing=_for_files(service))
+    return from_settings(service)._replace(preprocessing=_for_files(service))
 
 
 def from_metadata(service: ServiceSettings, metadata: ModelMetadata) -> ModelInterface:
@@ -134,7 +133,7 @@ def from_metadata(service: ServiceSettings, metadata: ModelMetadata) -> ModelInt
     datatype = _datatype(service, tensor)
     make = _files if datatype is Datatype.BYTES else _pixels
     found = make(service, tensor, ModelInterface(tensor.name, datatype, output, service.preprocessing))
-    return replace(found, max_batch=_max_batch(service, metadata, tensor, found), outputs=metadata.outputs)
+    return found._replace(max_batch=_max_batch(service, metadata, tensor, found), outputs=metadata.outputs)
 
 
 def _output(service: ServiceSettings, outputs: Sequence[TensorMetadata]) -> str:
@@ -202,12 +201,12 @@ def _files(service: ServiceSettings, tensor: TensorMetadata, found: ModelInterfa
         _fault(service, "RESIZE", f"is {how.fit}; the model takes {tensor}, files that it resizes itself")
     shape = tensor.shape
     if tensor.datatype != Datatype.BYTES or shape is None:
-        return replace(found, preprocessing=how)
+        return found._replace(preprocessing=how)
     if any(size not in (-1, 1) for size in shape):
         _fault(service, "INPUT_NAME", f"chooses {tensor}; one file for an image is needed, as in BYTES [-1] or [-1,1]")
     batched = shape[:1] == (-1,)
     rest = shape[1:] if batched else shape
-    return replace(found, preprocessing=how, batched=batched, file_shape=(1,) * len(rest))
+    return found._replace(preprocessing=how, batched=batched, file_shape=(1,) * len(rest))
 
 
 def _pixels(service: ServiceSettings, tensor: TensorMetadata, found: ModelInterface) -> ModelInterface:
@@ -217,7 +216,7 @@ def _pixels(service: ServiceSettings, tensor: TensorMetadata, found: ModelInterf
         if not size:
             _fault(service, "IMAGE_SIZE", f"is needed: the model takes {tensor}")
         layout = service.input_layout or Layout.NHWC
-        return replace(found, layout=layout, preprocessing=_sized(service, size))
+        return found._replace(layout=layout, preprocessing=_sized(service, size))
     if len(shape) not in (3, 4):
         _fault(service, "INPUT_NAME", f"chooses {tensor}; a picture has three dimensions, and several have four")
     batched, picture = len(shape) == 4, shape[-3:]
@@ -233,7 +232,7 @@ def _pixels(service: ServiceSettings, tensor: TensorMetadata, found: ModelInterf
     if not size and not sides:
         _fault(service, "IMAGE_SIZE", f"is needed: the model takes {tensor}, pictures of any size")
     how = _sized(service, size or sides.pop())
-    return replace(found, layout=layout, batched=batched, preprocessing=how)
+    return found._replace(layout=layout, batched=batched, preprocessing=how)
 
 
 def _layout(service: ServiceSettings, tensor: TensorMetadata, picture: tuple[int, ...]) -> Layout:

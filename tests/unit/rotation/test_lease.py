@@ -1,7 +1,6 @@
 """The lease on a clock that the test owns: claims that race, a vault that lists late or slowly, wrong clocks."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -35,7 +34,7 @@ class Vault:
         old = self._latest(name, self.now).get(version)
         if old is None:
             raise SecretMissing("no such version")
-        made = replace(old, enabled=enabled, expires=expires or old.expires, updated=float(int(self.now)))
+        made = old._replace(enabled=enabled, expires=expires or old.expires, updated=float(int(self.now)))
         self._history.append((self.now, name, made))
         return made
 

@@ -136,7 +136,7 @@ def test_the_ways_to_prepare_a_picture_begin_with_single_changes() -> None:
 
 
 def test_what_is_not_the_gateways_is_not_tried() -> None:
-    files, pixels = replace(MODEL, datatype=Datatype.BYTES), replace(MODEL, datatype=Datatype.UINT8)
+    files, pixels = MODEL._replace(datatype=Datatype.BYTES), MODEL._replace(datatype=Datatype.UINT8)
 
     assert (causes.variants(files), causes.untried(files)) == ([], causes.ENCODED)
     assert not any("MEAN" in cause for one in causes.variants(pixels) for cause in one.causes)

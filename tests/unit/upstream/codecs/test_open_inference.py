@@ -1,6 +1,5 @@
 """The Open Inference Protocol's codec: requests as the generated code reads them, raw and typed answers."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def answer(values: np.ndarray[Any, Any] = VALUES, datatype: str = "FP32", *, raw
 
 @pytest.mark.parametrize(("batched", "shape"), [(True, [2, 1]), (False, [1])])
 def test_files_are_sent_as_raw_elements_with_their_lengths(batched: bool, shape: list[int]) -> None:
-    requests = codec(replace(FILES, batched=batched)).requests(Selector())
+    requests = codec(FILES._replace(batched=batched)).requests(Selector())
 
     request = ModelInferRequest.FromString(requests.encoded([b"abc", b"d" * 300]))
 
@@ -114,7 +113,7 @@ def test_typed_answers_are_read(datatype: str) -> None:
 
 
 def test_the_answer_of_a_model_without_batches_gets_the_dimension() -> None:
-    one = replace(FILES, batched=False)
+    one = FILES._replace(batched=False)
 
     assert np.array_equal(codec(one).scores(answer(VALUES[0])), VALUES[0])
 
