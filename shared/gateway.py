@@ -15,6 +15,7 @@ from shared.credentials.secrets import Secret
 from shared.credentials.vault import Vault
 from shared.errors import GatewayError, InternalError, NotRotated, UnknownService
 from shared.health import ServiceHealth, SplitHealth, split_health
+from shared.preload import PRELOAD
 from shared.quoting import quoted
 from shared.settings import Auth, Protocol, ServiceSettings, Settings, SplitSettings, Tls, VaultSettings
 from shared.telemetry import RequestContext, fault_path, log, record, worker_log
@@ -412,6 +413,7 @@ def gateway() -> Gateway:
     loop = asyncio.get_running_loop()
     made = _gateways.get(loop)
     if made is None:
+        PRELOAD.stop()
         made = _gateways[loop] = Gateway(settings.load(os.environ))
     return made
 
@@ -447,6 +449,7 @@ async def _prepare(loop: asyncio.AbstractEventLoop) -> None:
     except GatewayError:
         return
     service, vault = config.services.get(config.default_service), Vault(config.vault)
+    await loop.run_in_executor(vault.readers, PRELOAD.stop)
     if service is not None and service.secrets:
         await vault.begin(service.secrets)
     if loop in _gateways:

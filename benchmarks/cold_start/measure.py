@@ -1,7 +1,8 @@
 """What the first client of a new instance waits for, part by part: from the start of a process to the first score.
 
 Each sample is a fresh process (:mod:`benchmarks.cold_start.worker`), of several kinds by turns: one as it is, one whose
-warm-up trigger runs first, one whose functions are observed, and one for which Key Vault is slow.
+warm-up trigger runs first, one whose first request comes later, one whose functions are observed, and one for which
+Key Vault is slow.
 """
 
 import json
@@ -28,6 +29,8 @@ from devstack import fault
 PROGRAM = Path(__file__).with_name("worker.py")
 COUNT, QUICK_COUNT = 4, 1
 IMAGE_BYTES = 20_000
+# Seconds after the app is indexed, where the first request does not come at once.
+LATER = 0.5
 # Seconds that a slow Key Vault takes for a secret.
 VAULT_SECONDS = 0.15
 
@@ -65,6 +68,7 @@ class Round(NamedTuple):
     bare: float
     plain: Start
     warmed: Start
+    later: Start
     observed: Start
     slow_vault: Start
 
@@ -78,13 +82,15 @@ class Worker(NamedTuple):
     settings: Mapping[str, str]
     image: Path
 
-    def start(self, *flags: str, warm_up: bool = False, observed: bool = False) -> tuple[Start, str]:
-        """Start it once; returns its moments, and its standard error.
+    def start(
+        self, *flags: str, warm_up: bool = False, later: float = 0.0, observed: bool = False
+    ) -> tuple[Start, str]:
+        """Start it once, with the first request so many seconds later; returns its moments, and its standard error.
 
         Raises:
             BenchmarkFailed: it did not score the image.
         """
-        order = {"root": str(ROOT), "image": str(self.image), "warm_up": warm_up, "observed": observed}
+        order = {"root": str(ROOT), "image": str(self.image), "warm_up": warm_up, "later": later, "observed": observed}
         began, done = self._run(*flags, "-P", str(PROGRAM), json.dumps(order))
         if done.returncode:
             raise BenchmarkFailed(f"The worker ended with code {done.returncode}: {_last_line(done.stderr)}")
@@ -135,7 +141,12 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
 
     def take() -> Measured[Round]:
         load.others()
-        starts = (worker.start()[0], worker.start(warm_up=True)[0], worker.start(observed=True)[0])
+        starts = (
+            worker.start()[0],
+            worker.start(warm_up=True)[0],
+            worker.start(later=LATER)[0],
+            worker.start(observed=True)[0],
+        )
         fault.set_fault(addresses, testbed.state, fault.VAULT, {"mode": "slow", "delay": VAULT_SECONDS})
         slow = worker.start()[0]
         fault.set_fault(addresses, testbed.state, fault.VAULT, None)
@@ -148,7 +159,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
     """The medians, in milliseconds."""
-    bare, plain, warmed, observed, slow_vault = zip(*rounds, strict=True)
+    bare, plain, warmed, later, observed, slow_vault = zip(*rounds, strict=True)
     return {
         "ratios": {
             "cold_indexed_ms": _at(plain, "indexed"),
@@ -165,6 +176,7 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
             "warm_up_ms": _between(warmed, "warming", "warmed"),
             "first_request_ms": _between(warmed, "requested", "answered"),
         },
+        "later_first_request_ms": _between(later, "requested", "answered"),
         "worst": {
             "cold_indexed_ms": round(max(one.moments["indexed"] for one in plain), 1),
             "cold_first_score_ms": round(max(one.moments["answered"] for one in plain), 1),

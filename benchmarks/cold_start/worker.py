@@ -1,6 +1,8 @@
 """One cold start, as that of a worker in Azure: a program, run by :mod:`benchmarks.cold_start.measure`.
 
-    python -P benchmarks/cold_start/worker.py '{"root": "...", "image": "...", "warm_up": false, "observed": false}'
+    python -P benchmarks/cold_start/worker.py ORDER
+
+ORDER is {"root": "...", "image": "...", "warm_up": false, "later": 0, "observed": false}, in JSON.
 
 It imports the worker library, has it index the app, and invokes the function ``score`` natively. Its last line of
 output is JSON: the moments, on CLOCK_MONOTONIC, which this process shares with the one that started it.
@@ -75,6 +77,7 @@ async def start() -> dict[str, Any]:
         note("warming")
         await _succeed(functions["warm_up"], Datum("", "string"))
         note("warmed")
+    await asyncio.sleep(_ORDER["later"])
     if _ORDER["observed"]:
         from benchmarks.harness.function_spans import Spans  # noqa: PLC0415 - not in the other kinds of start
         from benchmarks.harness.internals import FIRST_REQUEST_PARTS  # noqa: PLC0415 - as above

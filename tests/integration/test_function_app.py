@@ -27,6 +27,23 @@ def test_slow_packages_are_not_imported_with_the_app() -> None:
     assert imported({}) & SLOW == set()
 
 
+def test_they_are_imported_soon_after_it() -> None:
+    """While the Functions host still starts, and in the order in which a first score needs them."""
+    program = (
+        "import function_app, json, sys\n"
+        "from shared.preload import MODULES, PRELOAD\n"
+        "PRELOAD._thread.join(60)\n"
+        "print(json.dumps([set(MODULES) <= set(sys.modules), sorted(sys.modules)]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env={}, capture_output=True, text=True, check=True
+    )
+
+    are_all, found = json.loads(ended.stdout)
+    assert are_all
+    assert set(found) & SLOW == SLOW - {"PIL"}
+
+
 def test_the_app_can_be_imported_with_invalid_settings() -> None:
     # With an exception at import, the app would have no functions, and could not report the cause.
     assert "functions.score" in imported({"SERVICES": "?", "KEY_VAULT_URL": "nonsense"})

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "shared.quoting",
         "shared.backoff",
         "shared.threads",
+        "shared.preload",
         "shared.child_process",
         "shared.telemetry",
         "shared.control_plane",

@@ -16,7 +16,12 @@ def one_round(later: float) -> Round:
     spans = [("import numpy", "MainThread", 134.0, 184.0), ("secret from Key Vault", "vault_0", 200.0, 230.0)]
     warmed = start(warming=133.0, warmed=500.0, requested=501.0, answered=503.0)
     return Round(
-        bare=9.0, plain=start(later), warmed=warmed, observed=Start(MOMENTS, spans), slow_vault=start(later + 150)
+        bare=9.0,
+        plain=start(later),
+        warmed=warmed,
+        later=start(requested=633.0, answered=700.0),
+        observed=Start(MOMENTS, spans),
+        slow_vault=start(later + 150),
     )
 
 
@@ -27,4 +32,5 @@ def test_medians_are_reported_with_the_worst() -> None:
     assert found["worst"] == {"cold_indexed_ms": 142.0, "cold_first_score_ms": 410.0}
     assert [step["milliseconds"] for step in found["steps"]] == [12.0, 50.0, 40.0, 30.0, 2.0, 268.0]
     assert found["warmed"] == {"indexed_ms": 132.0, "warm_up_ms": 367.0, "first_request_ms": 2.0}
+    assert found["later_first_request_ms"] == 67.0
     assert found["first_request"][0] == {"name": "import numpy", "thread": "event loop", "begin": 1.0, "end": 51.0}
