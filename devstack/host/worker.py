@@ -83,10 +83,9 @@ async def invoke(
         TimeoutError: it ran longer than ``timeout`` seconds. A coroutine is cancelled, a thread is not.
     """
     inputs: Sequence[tuple[str, Datum]] = [(function.parameter, data)]
-    async with asyncio.timeout(timeout):
-        succeeded, value, _outputs, error, trace = await invocation_request_native(
-            invocation_id, function.id, inputs, {}, trace_parent, trace_state
-        )
+    running = invocation_request_native(invocation_id, function.id, inputs, {}, trace_parent, trace_state)
+    outcome = running if timeout is None else asyncio.wait_for(running, timeout)
+    succeeded, value, _outputs, error, trace = await outcome
     return Outcome(succeeded, value, error, trace)
 
 
