@@ -27,7 +27,6 @@ from shared.errors import (
 from shared.scoring.decoding.decoder import Decoder
 from shared.scoring.decoding.memory import Memory
 from shared.scoring.scorer import Scorer
-from shared.scoring.several import batches
 from shared.scoring.types import Ranking, Upload
 from shared.settings import InputForm, Limits, OutputForm, ServiceSettings
 from shared.telemetry import CREDENTIALS, PREDICT, RequestContext
@@ -413,20 +412,3 @@ async def test_an_image_for_which_the_service_rejects_a_batch_is_found(scorer: M
 
     assert caught.value.members == {"file": "b", "index": 1}
     assert service.sizes[0] == 2
-
-
-@pytest.mark.parametrize(
-    ("sizes", "most", "room", "expected"),
-    [
-        ([1, 1, 1], 8, 1000, [3]),
-        ([1] * 9, 4, 1000, [4, 4, 1]),
-        ([500, 500, 100], 8, 1000, [1, 2]),
-        ([2000, 10], 8, 1000, [1, 1]),
-        ([484, 484], 8, 1000, [2]),  # with 16 bytes for each
-        ([484, 485], 8, 1000, [1, 1]),
-        ([300, 300, 300, 300], 3, 948, [3, 1]),
-        ([300, 300, 300, 300], 3, 947, [2, 2]),
-    ],
-)
-def test_how_images_share_calls(sizes: list[int], most: int, room: int, expected: list[int]) -> None:
-    assert [part.stop - part.start for part in batches(sizes, most, room)] == expected
