@@ -43,6 +43,12 @@ STEPS = (
     ("indexed", "the app indexed", "Microsoft"),
     ("answered", "the first request", "gateway"),
 )
+# What no gateway could do without: Microsoft's worker library, and the packages that a first score uses.
+PACKAGES = (
+    *("azure_functions_runtime", "azure.functions", "azure.identity", "azure.keyvault.secrets"),
+    *("cryptography.x509", "google.protobuf.message", "grpc.aio", "numpy"),
+)
+_IMPORTED = "import asyncio, time, %s; print(time.monotonic_ns(), flush=True); import os; os._exit(0)"
 # Shorter imports in the first request are left out, in milliseconds.
 _LEAST_IMPORT = 2.0
 
@@ -63,9 +69,13 @@ class Start(NamedTuple):
 
 
 class Round(NamedTuple):
-    """Fresh processes, one of each kind; ``bare`` is an interpreter that does nothing, in milliseconds."""
+    """Fresh processes, one of each kind.
+
+    ``bare`` is an interpreter that does nothing, and ``packages`` one that only imports, in milliseconds.
+    """
 
     bare: float
+    packages: float
     plain: Start
     warmed: Start
     later: Start
@@ -106,6 +116,11 @@ class Worker(NamedTuple):
         began, _ = self._run("-c", "pass")
         return (time.monotonic_ns() - began) / 1e6
 
+    def packages(self) -> float:
+        """The time from an interpreter's start until it has imported ``PACKAGES``, in milliseconds."""
+        began, done = self._run("-c", _IMPORTED % ", ".join(PACKAGES))
+        return (int(_last_line(done.stdout)) - began) / 1e6
+
     def _run(self, *arguments: str) -> tuple[int, subprocess.CompletedProcess[str]]:
         """Run an interpreter on the processor for measured programs; returns also the moment before its start."""
         command = [sys.executable, *arguments]
@@ -136,7 +151,8 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
     image = testbed.options.folder / "image.jpg"
     image.write_bytes(jpeg(IMAGE_BYTES))
     worker, load = Worker(settings, image), CpuLoad(testbed.supervisor.pids().values())
-    worker.start()  # writes the .pyc files
+    worker.start()
+    worker.packages()
     imports = heaviest_imports(worker)
 
     def take() -> Measured[Round]:
@@ -150,7 +166,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
         fault.set_fault(addresses, testbed.state, fault.VAULT, {"mode": "slow", "delay": VAULT_SECONDS})
         slow = worker.start()[0]
         fault.set_fault(addresses, testbed.state, fault.VAULT, None)
-        return Measured(Round(worker.bare(), *starts, slow), load.others())
+        return Measured(Round(worker.bare(), worker.packages(), *starts, slow), load.others())
 
     rounds, rejected = least_disturbed(take, QUICK_COUNT if quick else COUNT, 1 if quick else ATTEMPTS)
     others = max(one.others for one in rounds)
@@ -159,7 +175,7 @@ async def _measure(testbed: Testbed, *, quick: bool) -> dict[str, Any]:
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
     """The medians, in milliseconds."""
-    bare, plain, warmed, later, observed, slow_vault = zip(*rounds, strict=True)
+    bare, packages, plain, warmed, later, observed, slow_vault = zip(*rounds, strict=True)
     return {
         "ratios": {
             "cold_indexed_ms": _at(plain, "indexed"),
@@ -168,6 +184,7 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
         },
         "samples": len(rounds),
         "bare_ms": round(median(bare), 1),
+        "packages_ms": round(median(packages), 1),
         "steps": _steps(plain),
         "first_request": _first_request(observed),
         "observed_first_score_ms": _at(observed, "answered"),

@@ -17,6 +17,7 @@ def one_round(later: float) -> Round:
     warmed = start(warming=133.0, warmed=500.0, requested=501.0, answered=503.0)
     return Round(
         bare=9.0,
+        packages=250.0,
         plain=start(later),
         warmed=warmed,
         later=start(requested=633.0, answered=700.0),
@@ -32,5 +33,6 @@ def test_medians_are_reported_with_the_worst() -> None:
     assert found["worst"] == {"cold_indexed_ms": 142.0, "cold_first_score_ms": 410.0}
     assert [step["milliseconds"] for step in found["steps"]] == [12.0, 50.0, 40.0, 30.0, 2.0, 268.0]
     assert found["warmed"] == {"indexed_ms": 132.0, "warm_up_ms": 367.0, "first_request_ms": 2.0}
+    assert found["packages_ms"] == 250.0
     assert found["later_first_request_ms"] == 67.0
     assert found["first_request"][0] == {"name": "import numpy", "thread": "event loop", "begin": 1.0, "end": 51.0}
