@@ -29,10 +29,11 @@ rejected. Medians, in milliseconds.
 {steps_table}
 
 Indexed after **{ratios[cold_indexed_ms]:.0f} ms** (at worst {worst[cold_indexed_ms]:.0f}), the first score after
-**{ratios[cold_first_score_ms]:.0f} ms** (at worst {worst[cold_first_score_ms]:.0f}). For comparison, in the same
-rounds: `python -c pass` takes {bare_ms:.1f} ms from start to end, and a process that only imports what no gateway could
-do without ({packages}) has done so after **{packages_ms:.0f} ms**. While Key Vault takes {vault_ms:.0f} ms for each
-secret, which are read at the same time, the first score is after **{ratios[cold_slow_vault_ms]:.0f} ms**.
+**{ratios[cold_first_score_ms]:.0f} ms** (at worst {worst[cold_first_score_ms]:.0f}). While Key Vault takes
+{vault_ms:.0f} ms for each secret, which are read at the same time, the first score is after
+**{ratios[cold_slow_vault_ms]:.0f} ms**. For comparison, in the same rounds: `python -c pass` takes {bare_ms:.1f} ms
+from start to end, and a process that only imports what no gateway could do without takes **{packages_ms:.0f} ms**:
+{packages}.
 
 ![What runs when](performance/cold-start.svg)
 
