@@ -20,7 +20,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "shared.quoting",
         "shared.backoff",
         "shared.threads",
-        "shared.preload",
         "shared.child_process",
         "shared.telemetry",
         "shared.control_plane",
@@ -31,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("shared.traffic",),
     ("shared.scoring",),
     ("shared.rotation",),
-    ("shared.gateway", "shared.health", "shared.operations", "shared.reporting"),
+    ("shared.gateway", "shared.health", "shared.operations", "shared.preload", "shared.reporting"),
     ("functions",),
     ("function_app",),
 )

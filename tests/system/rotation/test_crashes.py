@@ -21,6 +21,7 @@ from shared.credentials.cache import CredentialCache, CredentialReader
 from shared.errors import GatewayError
 from shared.rotation import events
 from shared.scoring.probe import probe
+from shared.scoring.several import cancelled_at_end
 from shared.telemetry import RequestContext
 from shared.upstream.client import ServiceClient
 from shared.upstream.codecs.tensorflow import TensorFlowCodec
@@ -80,11 +81,9 @@ class Traffic:
                 for one, client in zip(self._services, clients, strict=True)
             ]
             try:
-                yield
+                async with cancelled_at_end(tasks):
+                    yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
                 for client in clients:
                     await client.close()
 
